@@ -1,0 +1,1 @@
+//! What agent and controller agree on.
