@@ -1,1 +1,2 @@
 //! The agent.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]

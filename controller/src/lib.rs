@@ -1,1 +1,2 @@
 //! The controller.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
