@@ -1,2 +1,10 @@
-//! What agent and controller agree on.
+//! Values that agent and controller agree on: samples, wire messages, actions, orders.
+//!
+//! No I/O, no clock, no async runtime: bytes and times come in, values go out.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+#![forbid(unsafe_code)]
+
+pub mod ids;
+pub mod metric;
+pub mod sample;
+pub mod time;

@@ -1,0 +1,353 @@
+//! Frames: a tick as bytes, full or as the difference to the tick before it.
+//!
+//! A **full** frame decodes by itself under its schema. A **delta** frame decodes only right after
+//! the tick that it was made from, so a reader keeps the last tick of each chain. Integers are
+//! LEB128, signed ones zigzag; a process or unit that was in the last tick is named by its position
+//! there; processes that left are remembered for a while (the same on both sides) so that their
+//! names do not travel again when they come back.
+//!
+//! The first byte is the frame's kind, which also is its version: 1 full, 2 delta.
+
+use std::collections::VecDeque;
+
+use super::rows::{self, Identity};
+use super::varint::{Reader, put, put_signed};
+use super::{MAX_COLUMNS, MAX_PROCESSES, MAX_UNITS, NOT_OBSERVED, Process, Tick, Unit};
+use crate::ids::Seq;
+use crate::time::UnixMs;
+
+const FULL: u8 = 1;
+const DELTA: u8 = 2;
+/// Processes remembered after they left the top list.
+const REMEMBERED: usize = 64;
+
+/// Why bytes are not a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CodecError {
+    /// The bytes end too early.
+    #[error("frame ends too early")]
+    Truncated,
+    /// Bytes are left over after the frame.
+    #[error("frame has bytes left over")]
+    Trailing,
+    /// A number does not fit.
+    #[error("number does not fit")]
+    Overflow,
+    /// A count exceeds its cap.
+    #[error("more than {cap} {what}")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// The cap.
+        cap: usize,
+    },
+    /// Text is not UTF-8.
+    #[error("text is not UTF-8")]
+    NotText,
+    /// The first byte names no kind of frame.
+    #[error("unknown kind of frame {0}")]
+    UnknownKind(u8),
+    /// The number of values differs from the schema's columns.
+    #[error("frame has {got} values, its schema has {want} columns")]
+    WrongColumns {
+        /// Values in the frame.
+        got: usize,
+        /// Columns of the schema.
+        want: usize,
+    },
+    /// A delta frame came without the tick that it builds on.
+    #[error("delta frame without the frame before it")]
+    NoBase,
+    /// A position names no row of the tick before.
+    #[error("frame names a row that the frame before it does not have")]
+    UnknownRow,
+}
+
+/// State of one chain of frames; the same on both sides.
+#[derive(Debug, Clone, Default)]
+struct Chain {
+    last: Option<Tick>,
+    left: VecDeque<Identity>,
+}
+
+impl Chain {
+    fn start(&mut self, tick: Tick) {
+        self.left.clear();
+        self.last = Some(tick);
+    }
+
+    /// Moves on to `tick`: processes that left are remembered, newest first.
+    fn advance(&mut self, tick: Tick) {
+        let before = self.last.replace(tick);
+        let (Some(before), Some(now)) = (before, self.last.as_ref()) else { return };
+        let present = |pid, start| now.processes.iter().any(|p| p.pid == pid && p.start_ticks == start);
+        self.left.retain(|gone| !present(gone.pid, gone.start_ticks));
+        for process in before.processes.iter().filter(|p| !present(p.pid, p.start_ticks)) {
+            self.left.push_front(Identity::of(process));
+        }
+        self.left.truncate(REMEMBERED);
+    }
+}
+
+/// Writes the frames of one chain.
+#[derive(Debug, Clone, Default)]
+pub struct Encoder {
+    chain: Chain,
+}
+
+impl Encoder {
+    /// The next frame will be full.
+    pub fn reset(&mut self) {
+        self.chain = Chain::default();
+    }
+
+    /// Encodes `tick`, as a delta where the chain allows it.
+    ///
+    /// A full frame is written first in a chain, when the number of columns changed (a new schema
+    /// needs [`Encoder::reset`] all the same), and when a value began or ceased to be observed.
+    pub fn encode(&mut self, tick: &Tick, out: &mut Vec<u8>) {
+        let delta = self.chain.last.as_ref().filter(|last| can_follow(last, tick));
+        if let Some(last) = delta {
+            encode_delta(last, &self.chain.left, tick, out);
+            self.chain.advance(tick.clone());
+        } else {
+            encode_full(tick, out);
+            self.chain.start(tick.clone());
+        }
+    }
+}
+
+fn can_follow(last: &Tick, tick: &Tick) -> bool {
+    last.values.len() == tick.values.len()
+        && tick.seq > last.seq
+        && last.values.iter().zip(&tick.values).all(|(a, b)| (*a == NOT_OBSERVED) == (*b == NOT_OBSERVED))
+}
+
+/// Encodes `tick` as a frame that decodes by itself.
+pub fn encode_full(tick: &Tick, out: &mut Vec<u8>) {
+    out.push(FULL);
+    put(out, tick.seq.0);
+    put_signed(out, tick.at.0);
+    put(out, tick.values.len() as u64);
+    put_bitmap(out, tick.values.iter().map(|value| *value != NOT_OBSERVED));
+    tick.values.iter().filter(|value| **value != NOT_OBSERVED).for_each(|value| put_signed(out, *value));
+    put(out, tick.processes.len().min(MAX_PROCESSES) as u64);
+    tick.processes.iter().take(MAX_PROCESSES).for_each(|process| rows::put_process(out, process));
+    put(out, tick.units.len().min(MAX_UNITS) as u64);
+    tick.units.iter().take(MAX_UNITS).for_each(|unit| rows::put_unit(out, unit));
+}
+
+fn encode_delta(last: &Tick, left: &VecDeque<Identity>, tick: &Tick, out: &mut Vec<u8>) {
+    out.push(DELTA);
+    put(out, tick.seq.0.wrapping_sub(last.seq.0));
+    put_signed(out, tick.at.since(last.at));
+    put_bitmap(out, last.values.iter().zip(&tick.values).map(|(a, b)| a != b));
+    for (before, now) in last.values.iter().zip(&tick.values).filter(|(a, b)| a != b) {
+        put_signed(out, now.wrapping_sub(*before));
+    }
+    put(out, tick.processes.len().min(MAX_PROCESSES) as u64);
+    for process in tick.processes.iter().take(MAX_PROCESSES) {
+        put_process_ref(last, left, process, out);
+    }
+    put_units_delta(last, tick, out);
+}
+
+/// 0 and the whole row; or 1 + position in the last tick, or beyond that in the list of those who
+/// left, and what changed.
+fn put_process_ref(last: &Tick, left: &VecDeque<Identity>, process: &Process, out: &mut Vec<u8>) {
+    let same = |p: &Process| Identity::matches(p, process);
+    if let Some(at) = last.processes.iter().position(same) {
+        put(out, at as u64 + 1);
+        rows::put_process_delta(out, &last.processes[at], process);
+    } else if let Some(at) = left.iter().position(|gone| gone.is(process)) {
+        put(out, (last.processes.len() + at) as u64 + 1);
+        rows::put_process_delta(out, &left[at].to_process(), process);
+    } else {
+        put(out, 0);
+        rows::put_process(out, process);
+    }
+}
+
+fn put_units_delta(last: &Tick, tick: &Tick, out: &mut Vec<u8>) {
+    let units = &tick.units[..tick.units.len().min(MAX_UNITS)];
+    let find = |name: &str| units.iter().find(|unit| unit.name == name);
+    let mut changed: Vec<(usize, &Unit)> = Vec::new();
+    let mut removed: Vec<usize> = Vec::new();
+    for (at, before) in last.units.iter().enumerate() {
+        match find(&before.name) {
+            Some(now) if now != before => changed.push((at, now)),
+            Some(_) => {}
+            None => removed.push(at),
+        }
+    }
+    put(out, changed.len() as u64);
+    let mut from = 0;
+    for (at, now) in changed {
+        put(out, (at - from) as u64);
+        rows::put_unit_delta(out, &last.units[at], now);
+        from = at;
+    }
+    put(out, removed.len() as u64);
+    removed.iter().for_each(|at| put(out, *at as u64));
+    let added: Vec<&Unit> = units.iter().filter(|u| !last.units.iter().any(|b| b.name == u.name)).collect();
+    put(out, added.len() as u64);
+    added.iter().for_each(|unit| rows::put_unit(out, unit));
+}
+
+/// Reads the frames of one chain.
+#[derive(Debug, Clone, Default)]
+pub struct Decoder {
+    chain: Chain,
+}
+
+impl Decoder {
+    /// The last tick read.
+    #[must_use]
+    pub const fn last(&self) -> Option<&Tick> {
+        self.chain.last.as_ref()
+    }
+
+    /// Forgets the chain: only a full frame can come next.
+    pub fn reset(&mut self) {
+        self.chain = Chain::default();
+    }
+
+    /// Decodes one frame under a schema of `columns` columns and returns the tick.
+    ///
+    /// # Errors
+    /// When the bytes are not a frame. The chain is then as it was before.
+    pub fn decode(&mut self, frame: &[u8], columns: usize) -> Result<&Tick, CodecError> {
+        let mut reader = Reader::new(frame);
+        let kind = reader.byte()?;
+        let tick = match kind {
+            FULL => read_full(&mut reader, columns)?,
+            DELTA => {
+                let last = self.chain.last.as_ref().ok_or(CodecError::NoBase)?;
+                read_delta(&mut reader, last, &self.chain.left, columns)?
+            }
+            other => return Err(CodecError::UnknownKind(other)),
+        };
+        if !reader.is_empty() {
+            return Err(CodecError::Trailing);
+        }
+        if kind == FULL {
+            self.chain.start(tick)
+        } else {
+            self.chain.advance(tick)
+        }
+        self.chain.last.as_ref().ok_or(CodecError::NoBase)
+    }
+}
+
+/// Whether `frame` decodes without the frame before it.
+#[must_use]
+pub fn is_full(frame: &[u8]) -> bool {
+    frame.first() == Some(&FULL)
+}
+
+fn read_full(reader: &mut Reader<'_>, columns: usize) -> Result<Tick, CodecError> {
+    let seq = Seq(reader.unsigned()?);
+    let at = UnixMs(reader.signed()?);
+    let count = reader.count(MAX_COLUMNS, "columns")?;
+    if count != columns {
+        return Err(CodecError::WrongColumns { got: count, want: columns });
+    }
+    let present = reader.bytes(count.div_ceil(8))?;
+    let mut values = vec![NOT_OBSERVED; count];
+    for (at, value) in values.iter_mut().enumerate() {
+        if bit(present, at) {
+            *value = reader.signed()?;
+        }
+    }
+    let mut processes = Vec::new();
+    for _ in 0..reader.count(MAX_PROCESSES, "processes")? {
+        processes.push(rows::read_process(reader)?);
+    }
+    let mut units = Vec::new();
+    for _ in 0..reader.count(MAX_UNITS, "units")? {
+        units.push(rows::read_unit(reader)?);
+    }
+    Ok(Tick { seq, at, values, processes, units })
+}
+
+fn read_delta(
+    reader: &mut Reader<'_>,
+    last: &Tick,
+    left: &VecDeque<Identity>,
+    columns: usize,
+) -> Result<Tick, CodecError> {
+    if last.values.len() != columns {
+        return Err(CodecError::WrongColumns { got: last.values.len(), want: columns });
+    }
+    let seq = Seq(last.seq.0.checked_add(reader.unsigned()?).ok_or(CodecError::Overflow)?);
+    let at = last.at.plus(reader.signed()?);
+    let changed = reader.bytes(columns.div_ceil(8))?;
+    let mut values = last.values.clone();
+    for (at, value) in values.iter_mut().enumerate() {
+        if bit(changed, at) {
+            *value = value.wrapping_add(reader.signed()?);
+        }
+    }
+    let mut processes = Vec::new();
+    for _ in 0..reader.count(MAX_PROCESSES, "processes")? {
+        processes.push(read_process_ref(reader, last, left)?);
+    }
+    let units = read_units_delta(reader, last)?;
+    Ok(Tick { seq, at, values, processes, units })
+}
+
+fn read_process_ref(
+    reader: &mut Reader<'_>,
+    last: &Tick,
+    left: &VecDeque<Identity>,
+) -> Result<Process, CodecError> {
+    let reference = reader.count(2 * MAX_PROCESSES + REMEMBERED, "process references")?;
+    let Some(at) = reference.checked_sub(1) else { return rows::read_process(reader) };
+    if let Some(before) = last.processes.get(at) {
+        return rows::read_process_delta(reader, before);
+    }
+    let gone = left.get(at - last.processes.len()).ok_or(CodecError::UnknownRow)?;
+    rows::read_process_delta(reader, &gone.to_process())
+}
+
+fn read_units_delta(reader: &mut Reader<'_>, last: &Tick) -> Result<Vec<Unit>, CodecError> {
+    let mut units: Vec<Option<Unit>> = last.units.iter().cloned().map(Some).collect();
+    let mut at = 0usize;
+    for _ in 0..reader.count(MAX_UNITS, "units")? {
+        at = at.checked_add(reader.count(MAX_UNITS, "units")?).ok_or(CodecError::Overflow)?;
+        let before = last.units.get(at).ok_or(CodecError::UnknownRow)?;
+        units[at] = Some(rows::read_unit_delta(reader, before)?);
+    }
+    for _ in 0..reader.count(MAX_UNITS, "units")? {
+        let gone = reader.count(MAX_UNITS, "units")?;
+        *units.get_mut(gone).ok_or(CodecError::UnknownRow)? = None;
+    }
+    let mut units: Vec<Unit> = units.into_iter().flatten().collect();
+    for _ in 0..reader.count(MAX_UNITS, "units")? {
+        units.push(rows::read_unit(reader)?);
+    }
+    if units.len() > MAX_UNITS {
+        return Err(CodecError::TooMany { what: "units", cap: MAX_UNITS });
+    }
+    units.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(units)
+}
+
+fn put_bitmap(out: &mut Vec<u8>, bits: impl Iterator<Item = bool>) {
+    let (mut byte, mut at) = (0u8, 0u32);
+    for set in bits {
+        byte |= u8::from(set) << at;
+        at += 1;
+        if at == 8 {
+            out.push(byte);
+            (byte, at) = (0, 0);
+        }
+    }
+    if at > 0 {
+        out.push(byte);
+    }
+}
+
+fn bit(bitmap: &[u8], at: usize) -> bool {
+    bitmap.get(at / 8).is_some_and(|byte| byte >> (at % 8) & 1 == 1)
+}

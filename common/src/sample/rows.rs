@@ -1,0 +1,261 @@
+//! Rows of a frame: processes and units, whole or as what changed.
+
+use super::codec::CodecError;
+use super::varint::{Reader, put, put_signed, put_text};
+use super::{Active, Process, Unit};
+
+/// What stays the same of a process as long as it lives (its arguments nearly so).
+#[derive(Debug, Clone)]
+pub(super) struct Identity {
+    pub(super) pid: u32,
+    pub(super) start_ticks: u64,
+    comm: String,
+    user: String,
+    unit: String,
+    args: String,
+}
+
+impl Identity {
+    pub(super) fn of(p: &Process) -> Self {
+        Self {
+            pid: p.pid,
+            start_ticks: p.start_ticks,
+            comm: p.comm.clone(),
+            user: p.user.clone(),
+            unit: p.unit.clone(),
+            args: p.args.clone(),
+        }
+    }
+
+    pub(super) fn is(&self, p: &Process) -> bool {
+        self.pid == p.pid
+            && self.start_ticks == p.start_ticks
+            && self.comm == p.comm
+            && self.user == p.user
+            && self.unit == p.unit
+            && self.args == p.args
+    }
+
+    /// Whether `a` and `b` may be written as a difference: the same process with the same texts.
+    pub(super) fn matches(a: &Process, b: &Process) -> bool {
+        Self::of(a).is(b)
+    }
+
+    pub(super) fn to_process(&self) -> Process {
+        Process {
+            pid: self.pid,
+            start_ticks: self.start_ticks,
+            comm: self.comm.clone(),
+            user: self.user.clone(),
+            unit: self.unit.clone(),
+            args: self.args.clone(),
+            ..Process::default()
+        }
+    }
+}
+
+fn put_option(out: &mut Vec<u8>, value: Option<u64>) {
+    match value {
+        Some(value) => {
+            out.push(1);
+            put(out, value);
+        }
+        None => out.push(0),
+    }
+}
+
+fn read_option(reader: &mut Reader<'_>) -> Result<Option<u64>, CodecError> {
+    if reader.byte()? == 0 { Ok(None) } else { reader.unsigned().map(Some) }
+}
+
+/// A changed optional number: 0 not observed, 1 and the number, 2 and the difference.
+fn put_option_delta(out: &mut Vec<u8>, before: Option<u64>, now: Option<u64>) {
+    match (before, now) {
+        (Some(before), Some(now)) => {
+            out.push(2);
+            put_signed(out, now.wrapping_sub(before) as i64);
+        }
+        (_, now) => put_option(out, now),
+    }
+}
+
+fn read_option_delta(reader: &mut Reader<'_>, before: Option<u64>) -> Result<Option<u64>, CodecError> {
+    match reader.byte()? {
+        0 => Ok(None),
+        1 => reader.unsigned().map(Some),
+        _ => Ok(Some(before.unwrap_or(0).wrapping_add(reader.signed()? as u64))),
+    }
+}
+
+pub(super) fn put_process(out: &mut Vec<u8>, p: &Process) {
+    put(out, u64::from(p.pid));
+    put(out, p.start_ticks);
+    [&p.comm, &p.user, &p.unit, &p.args].into_iter().for_each(|text| put_text(out, text));
+    put(out, p.cpu_ms);
+    put(out, p.rss_bytes);
+    put_option(out, p.io_read_bytes);
+    put_option(out, p.io_write_bytes);
+    put(out, u64::from(p.threads));
+    out.push(p.state);
+}
+
+pub(super) fn read_process(r: &mut Reader<'_>) -> Result<Process, CodecError> {
+    Ok(Process {
+        pid: r.narrow()?,
+        start_ticks: r.unsigned()?,
+        comm: r.text()?,
+        user: r.text()?,
+        unit: r.text()?,
+        args: r.text()?,
+        cpu_ms: r.unsigned()?,
+        rss_bytes: r.unsigned()?,
+        io_read_bytes: read_option(r)?,
+        io_write_bytes: read_option(r)?,
+        threads: r.narrow()?,
+        state: r.byte()?,
+    })
+}
+
+const CPU: u8 = 1;
+const RSS: u8 = 2;
+const READ: u8 = 4;
+const WRITE: u8 = 8;
+const THREADS: u8 = 16;
+const STATE: u8 = 32;
+
+pub(super) fn put_process_delta(out: &mut Vec<u8>, a: &Process, b: &Process) {
+    let mask = flag(CPU, a.cpu_ms != b.cpu_ms)
+        | flag(RSS, a.rss_bytes != b.rss_bytes)
+        | flag(READ, a.io_read_bytes != b.io_read_bytes)
+        | flag(WRITE, a.io_write_bytes != b.io_write_bytes)
+        | flag(THREADS, a.threads != b.threads)
+        | flag(STATE, a.state != b.state);
+    out.push(mask);
+    if mask & CPU != 0 {
+        put_signed(out, b.cpu_ms.wrapping_sub(a.cpu_ms) as i64);
+    }
+    if mask & RSS != 0 {
+        put_signed(out, b.rss_bytes.wrapping_sub(a.rss_bytes) as i64);
+    }
+    if mask & READ != 0 {
+        put_option_delta(out, a.io_read_bytes, b.io_read_bytes);
+    }
+    if mask & WRITE != 0 {
+        put_option_delta(out, a.io_write_bytes, b.io_write_bytes);
+    }
+    if mask & THREADS != 0 {
+        put(out, u64::from(b.threads));
+    }
+    if mask & STATE != 0 {
+        out.push(b.state);
+    }
+}
+
+pub(super) fn read_process_delta(r: &mut Reader<'_>, before: &Process) -> Result<Process, CodecError> {
+    let mut p = before.clone();
+    let mask = r.byte()?;
+    if mask & CPU != 0 {
+        p.cpu_ms = p.cpu_ms.wrapping_add(r.signed()? as u64);
+    }
+    if mask & RSS != 0 {
+        p.rss_bytes = p.rss_bytes.wrapping_add(r.signed()? as u64);
+    }
+    if mask & READ != 0 {
+        p.io_read_bytes = read_option_delta(r, p.io_read_bytes)?;
+    }
+    if mask & WRITE != 0 {
+        p.io_write_bytes = read_option_delta(r, p.io_write_bytes)?;
+    }
+    if mask & THREADS != 0 {
+        p.threads = r.narrow()?;
+    }
+    if mask & STATE != 0 {
+        p.state = r.byte()?;
+    }
+    Ok(p)
+}
+
+/// The optional numbers of a unit, in wire order.
+fn numbers(u: &Unit) -> [Option<u64>; 7] {
+    [u.memory_bytes, u.anon_bytes, u.cpu_us, u.tasks, u.io_read_bytes, u.io_write_bytes, u.oom_kills]
+}
+
+fn set_number(u: &mut Unit, at: usize, value: Option<u64>) {
+    let slot = match at {
+        0 => &mut u.memory_bytes,
+        1 => &mut u.anon_bytes,
+        2 => &mut u.cpu_us,
+        3 => &mut u.tasks,
+        4 => &mut u.io_read_bytes,
+        5 => &mut u.io_write_bytes,
+        _ => &mut u.oom_kills,
+    };
+    *slot = value;
+}
+
+pub(super) fn put_unit(out: &mut Vec<u8>, u: &Unit) {
+    put_text(out, &u.name);
+    put_unit_state(out, u);
+    numbers(u).into_iter().for_each(|value| put_option(out, value));
+}
+
+fn put_unit_state(out: &mut Vec<u8>, u: &Unit) {
+    out.push(u.active as u8);
+    put_text(out, &u.sub);
+    put_text(out, &u.result);
+    put(out, u64::from(u.restarts));
+    put(out, u64::from(u.main_pid));
+    put_signed(out, u.since_ms);
+}
+
+fn read_unit_state(r: &mut Reader<'_>, u: &mut Unit) -> Result<(), CodecError> {
+    u.active = Active::from_code(r.byte()?);
+    u.sub = r.text()?;
+    u.result = r.text()?;
+    u.restarts = r.narrow()?;
+    u.main_pid = r.narrow()?;
+    u.since_ms = r.signed()?;
+    Ok(())
+}
+
+pub(super) fn read_unit(r: &mut Reader<'_>) -> Result<Unit, CodecError> {
+    let mut unit = Unit { name: r.text()?, ..Unit::default() };
+    read_unit_state(r, &mut unit)?;
+    for at in 0..7 {
+        set_number(&mut unit, at, read_option(r)?);
+    }
+    Ok(unit)
+}
+
+const UNIT_STATE: u8 = 128;
+
+pub(super) fn put_unit_delta(out: &mut Vec<u8>, a: &Unit, b: &Unit) {
+    let state = (a.active, &a.sub, &a.result, a.restarts, a.main_pid, a.since_ms)
+        != (b.active, &b.sub, &b.result, b.restarts, b.main_pid, b.since_ms);
+    let (before, now) = (numbers(a), numbers(b));
+    let mask = (0..7).fold(flag(UNIT_STATE, state), |mask, at| mask | flag(1 << at, before[at] != now[at]));
+    out.push(mask);
+    if state {
+        put_unit_state(out, b);
+    }
+    (0..7).filter(|at| before[*at] != now[*at]).for_each(|at| put_option_delta(out, before[at], now[at]));
+}
+
+pub(super) fn read_unit_delta(r: &mut Reader<'_>, before: &Unit) -> Result<Unit, CodecError> {
+    let mut unit = before.clone();
+    let mask = r.byte()?;
+    if mask & UNIT_STATE != 0 {
+        read_unit_state(r, &mut unit)?;
+    }
+    let old = numbers(before);
+    for (at, old) in old.into_iter().enumerate() {
+        if mask & (1 << at) != 0 {
+            set_number(&mut unit, at, read_option_delta(r, old)?);
+        }
+    }
+    Ok(unit)
+}
+
+const fn flag(bit: u8, set: bool) -> u8 {
+    if set { bit } else { 0 }
+}
