@@ -4,7 +4,14 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 #![forbid(unsafe_code)]
 
+pub mod action;
+pub mod bytes;
+pub mod grant;
 pub mod ids;
 pub mod metric;
+pub mod order;
+pub mod query;
 pub mod sample;
 pub mod time;
+pub mod tls;
+pub mod wire;

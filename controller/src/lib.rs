@@ -1,2 +1,10 @@
-//! The controller.
+//! The controller: takes samples in, stores and analyses them, decides, dispatches repairs, and
+//! shows all of it.
+//!
+//! Each step has a folder of its name and knows only its neighbours. Steps are woken, not fed
+//! (see [`wake`]): a signal means "look again", the state comes from the store.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+#![forbid(unsafe_code)]
+
+pub mod store;
+pub mod wake;

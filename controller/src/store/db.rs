@@ -1,0 +1,116 @@
+//! Opening the control database and keeping it sound.
+
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::SqlitePool;
+use sqlx::migrate::MigrateError;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+
+/// The store could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database refused or is out of reach.
+    #[error("database: {0}")]
+    Database(#[from] sqlx::Error),
+    /// The schema could not be brought up to date.
+    #[error("database schema: {0}")]
+    Migrate(#[from] MigrateError),
+    /// A stored value does not have its form: the database was edited or is damaged.
+    #[error("stored {what} is not readable: {why}")]
+    Corrupt {
+        /// What.
+        what: &'static str,
+        /// Why.
+        why: String,
+    },
+    /// Nothing is stored under that key.
+    #[error("{0} not found")]
+    NotFound(&'static str),
+    /// Another one exists already, or the state changed in between.
+    #[error("{0}")]
+    Conflict(&'static str),
+}
+
+impl StoreError {
+    /// For a stored value that cannot be read back.
+    pub fn corrupt(what: &'static str, why: impl std::fmt::Display) -> Self {
+        Self::Corrupt { what, why: why.to_string() }
+    }
+}
+
+/// A database: one connection that writes, several that read.
+///
+/// One writer, because SQLite has one anyway: waiting happens here, in order, and never as an error.
+#[derive(Debug, Clone)]
+pub struct Db {
+    write: SqlitePool,
+    read: SqlitePool,
+}
+
+impl Db {
+    /// Opens (and makes) the control database in `dir`.
+    ///
+    /// # Errors
+    /// When the file cannot be opened or its schema not be brought up to date.
+    pub async fn open_control(dir: &Path) -> Result<Self, StoreError> {
+        let db = Self::open(&dir.join("control.db")).await?;
+        sqlx::migrate!("../migrations/sqlite/control").run(&db.write).await?;
+        Ok(db)
+    }
+
+    /// Opens (and makes) a SQLite file: WAL, synchronous FULL, so that what is committed survives a
+    /// power cut.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub async fn open(file: &Path) -> Result<Self, StoreError> {
+        let options = SqliteConnectOptions::new()
+            .filename(file)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_secs(10));
+        let write = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
+        let read = SqlitePoolOptions::new().max_connections(4).connect_with(options.read_only(true)).await?;
+        Ok(Self { write, read })
+    }
+
+    /// The connection that writes. Begin transactions here, keep them short, never await anything
+    /// but the database inside.
+    #[must_use]
+    pub const fn write(&self) -> &SqlitePool {
+        &self.write
+    }
+
+    /// Connections that read.
+    #[must_use]
+    pub const fn read(&self) -> &SqlitePool {
+        &self.read
+    }
+
+    /// Closes all connections, after what is under way.
+    pub async fn close(&self) {
+        self.read.close().await;
+        self.write.close().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_control_database_is_made_durable_and_opens_again() {
+        let dir = tempfile::tempdir().unwrap();
+        for _ in 0..2 {
+            let db = Db::open_control(dir.path()).await.unwrap();
+            let (mode,): (String,) =
+                sqlx::query_as("PRAGMA journal_mode").fetch_one(db.write()).await.unwrap();
+            let (sync,): (i64,) = sqlx::query_as("PRAGMA synchronous").fetch_one(db.write()).await.unwrap();
+            assert_eq!((mode.as_str(), sync), ("wal", 2));
+            db.close().await;
+        }
+    }
+}

@@ -1,0 +1,243 @@
+-- Control data: everything but samples. Times are integer milliseconds UTC, ids are text,
+-- JSON is text. Samples live in a file of their own so that writers do not wait for each other.
+
+CREATE TABLE settings (
+    name       TEXT PRIMARY KEY,
+    value      TEXT NOT NULL,
+    updated_at INTEGER NOT NULL
+) STRICT;
+
+-- The CA is made once. Its key is wrapped by a key file that is not in the database.
+CREATE TABLE authority (
+    id          INTEGER PRIMARY KEY CHECK (id = 1),
+    certificate BLOB NOT NULL,
+    wrapped_key BLOB NOT NULL,
+    created_at  INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE controllers (
+    id                   TEXT PRIMARY KEY,
+    dispatch_certificate BLOB NOT NULL,
+    wrapped_dispatch_key BLOB NOT NULL,
+    created_at           INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE hosts (
+    id            TEXT PRIMARY KEY,
+    name          TEXT NOT NULL,
+    created_at    INTEGER NOT NULL,
+    removed_at    INTEGER,
+    agent_version TEXT NOT NULL DEFAULT '',
+    inventory     TEXT NOT NULL DEFAULT '{}',
+    grants        TEXT NOT NULL DEFAULT '{}',
+    last_seen     INTEGER NOT NULL DEFAULT 0,
+    -- Raised by compare-and-set when a controller takes the host over; orders carry it.
+    lease         INTEGER NOT NULL DEFAULT 0,
+    lease_owner   TEXT NOT NULL DEFAULT '',
+    -- 0 ordinary, 1 critical: raises the risk of every action on it.
+    criticality   INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX hosts_name ON hosts (name);
+
+-- Labels with source 'agent' begin with 'host.' and are for display; those with source 'admin' may
+-- select for rights and automation.
+CREATE TABLE host_labels (
+    host   TEXT NOT NULL REFERENCES hosts (id),
+    name   TEXT NOT NULL,
+    value  TEXT NOT NULL,
+    source TEXT NOT NULL,
+    PRIMARY KEY (host, name)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX host_labels_name ON host_labels (name, value);
+
+CREATE TABLE certificates (
+    fingerprint TEXT PRIMARY KEY,
+    host        TEXT NOT NULL REFERENCES hosts (id),
+    not_after   INTEGER NOT NULL,
+    issued_at   INTEGER NOT NULL,
+    revoked_at  INTEGER,
+    revoked_by  TEXT
+) STRICT, WITHOUT ROWID;
+CREATE INDEX certificates_host ON certificates (host);
+
+-- Only the SHA-256 of a token is stored.
+CREATE TABLE enrollment_tokens (
+    id           TEXT PRIMARY KEY,
+    hash         BLOB NOT NULL UNIQUE,
+    name         TEXT NOT NULL,
+    created_by   TEXT NOT NULL,
+    created_at   INTEGER NOT NULL,
+    expires_at   INTEGER NOT NULL,
+    max_uses     INTEGER NOT NULL,
+    uses         INTEGER NOT NULL DEFAULT 0,
+    labels       TEXT NOT NULL DEFAULT '{}',
+    -- A recovery token is bound to the host that it brings back.
+    recovers     TEXT REFERENCES hosts (id),
+    revoked_at   INTEGER
+) STRICT;
+
+CREATE TABLE users (
+    id            TEXT PRIMARY KEY,
+    name          TEXT NOT NULL UNIQUE,
+    password_hash TEXT NOT NULL,
+    role          TEXT NOT NULL,
+    must_change   INTEGER NOT NULL DEFAULT 0,
+    created_at    INTEGER NOT NULL,
+    disabled_at   INTEGER
+) STRICT;
+
+CREATE TABLE web_sessions (
+    hash       BLOB PRIMARY KEY,
+    user_id    TEXT NOT NULL REFERENCES users (id),
+    csrf       TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    last_seen  INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    address    TEXT NOT NULL DEFAULT ''
+) STRICT, WITHOUT ROWID;
+CREATE INDEX web_sessions_user ON web_sessions (user_id);
+
+CREATE TABLE api_tokens (
+    id         TEXT PRIMARY KEY,
+    hash       BLOB NOT NULL UNIQUE,
+    name       TEXT NOT NULL,
+    role       TEXT NOT NULL,
+    created_by TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER,
+    last_used  INTEGER,
+    revoked_at INTEGER
+) STRICT;
+
+-- Which action may be taken on which host, or on hosts with an admin's label, and whether by itself.
+CREATE TABLE assignments (
+    id          TEXT PRIMARY KEY,
+    host        TEXT REFERENCES hosts (id),
+    label_name  TEXT,
+    label_value TEXT,
+    action      TEXT NOT NULL,
+    automatic   INTEGER NOT NULL DEFAULT 0,
+    created_by  TEXT NOT NULL,
+    created_at  INTEGER NOT NULL,
+    CHECK ((host IS NULL) <> (label_name IS NULL))
+) STRICT;
+CREATE UNIQUE INDEX assignments_host ON assignments (host, action) WHERE host IS NOT NULL;
+CREATE UNIQUE INDEX assignments_label ON assignments (label_name, label_value, action) WHERE label_name IS NOT NULL;
+
+CREATE TABLE incidents (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    host        TEXT NOT NULL REFERENCES hosts (id),
+    -- category, entity and file system; while the incident is open also in open_key, which is unique
+    fingerprint TEXT NOT NULL,
+    open_key    TEXT UNIQUE,
+    category    TEXT NOT NULL,
+    entity      TEXT NOT NULL,
+    severity    TEXT NOT NULL,
+    title       TEXT NOT NULL,
+    cause       TEXT NOT NULL DEFAULT '',
+    confidence  REAL NOT NULL,
+    -- findings with their evidence, newest look
+    findings    TEXT NOT NULL DEFAULT '[]',
+    offers      TEXT NOT NULL DEFAULT '[]',
+    opened_at   INTEGER NOT NULL,
+    updated_at  INTEGER NOT NULL,
+    -- when the trouble was last seen; hysteresis before closing starts here
+    last_true   INTEGER NOT NULL,
+    closed_at   INTEGER,
+    close_why   TEXT,
+    acked_by    TEXT,
+    acked_at    INTEGER
+) STRICT;
+CREATE INDEX incidents_host ON incidents (host, opened_at);
+CREATE INDEX incidents_opened ON incidents (opened_at);
+
+CREATE TABLE runs (
+    id           TEXT PRIMARY KEY,
+    host         TEXT NOT NULL REFERENCES hosts (id),
+    incident     INTEGER REFERENCES incidents (id),
+    action       TEXT NOT NULL,
+    params       TEXT NOT NULL,
+    target       TEXT NOT NULL,
+    attempt      INTEGER NOT NULL DEFAULT 1,
+    -- host, action and target while the run is open or unknown: nothing new is planned meanwhile
+    intent       TEXT UNIQUE,
+    state        TEXT NOT NULL,
+    risk         TEXT NOT NULL,
+    risk_factors TEXT NOT NULL DEFAULT '[]',
+    origin       TEXT NOT NULL,
+    reason       TEXT NOT NULL DEFAULT '',
+    created_by   TEXT NOT NULL,
+    created_at   INTEGER NOT NULL,
+    updated_at   INTEGER NOT NULL,
+    decided_by   TEXT,
+    decided_at   INTEGER,
+    claimed_by   TEXT,
+    lease        INTEGER,
+    expires_at   INTEGER,
+    sent_at      INTEGER,
+    finished_at  INTEGER,
+    exit         INTEGER,
+    refusal      TEXT,
+    detail       TEXT NOT NULL DEFAULT '',
+    signed_order BLOB,
+    output_bytes INTEGER,
+    output_hash  BLOB
+) STRICT;
+CREATE INDEX runs_host ON runs (host, created_at);
+CREATE INDEX runs_state ON runs (state, created_at);
+CREATE INDEX runs_incident ON runs (incident);
+CREATE UNIQUE INDEX runs_plan ON runs (host, incident, action, target, attempt) WHERE incident IS NOT NULL;
+
+-- Append-only. number is the host's journal number for source 'host', our own count for 'controller'.
+CREATE TABLE run_events (
+    run         TEXT NOT NULL REFERENCES runs (id),
+    source      TEXT NOT NULL,
+    number      INTEGER NOT NULL,
+    at          INTEGER NOT NULL,
+    recorded_at INTEGER NOT NULL,
+    state       TEXT NOT NULL,
+    detail      TEXT NOT NULL DEFAULT '{}',
+    PRIMARY KEY (run, source, number)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE run_outputs (
+    run      TEXT NOT NULL REFERENCES runs (id),
+    position INTEGER NOT NULL,
+    bytes    BLOB NOT NULL,
+    PRIMARY KEY (run, position)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE idempotency (
+    principal  TEXT NOT NULL,
+    key        TEXT NOT NULL,
+    request    BLOB NOT NULL,
+    status     INTEGER NOT NULL,
+    body       TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (principal, key)
+) STRICT, WITHOUT ROWID;
+
+-- One hash chain per controller. hash = SHA-256(domain, length-prefixed record, previous hash).
+CREATE TABLE audit (
+    controller TEXT NOT NULL,
+    seq        INTEGER NOT NULL,
+    at         INTEGER NOT NULL,
+    actor      TEXT NOT NULL,
+    action     TEXT NOT NULL,
+    object     TEXT NOT NULL,
+    detail     TEXT NOT NULL,
+    previous   BLOB NOT NULL,
+    hash       BLOB NOT NULL,
+    PRIMARY KEY (controller, seq)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX audit_at ON audit (at);
+CREATE INDEX audit_object ON audit (object, at);
+
+CREATE TABLE audit_heads (
+    controller TEXT NOT NULL,
+    seq        INTEGER NOT NULL,
+    at         INTEGER NOT NULL,
+    hash       BLOB NOT NULL,
+    signature  BLOB NOT NULL,
+    PRIMARY KEY (controller, seq)
+) STRICT, WITHOUT ROWID;
