@@ -8,10 +8,11 @@
 //!
 //! The first byte is the frame's kind, which also is its version: 1 full, 2 delta.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use super::rows::{self, Identity};
-use super::varint::{Reader, put, put_signed};
+use super::varint::{Reader, cut, put, put_signed};
 use super::{MAX_COLUMNS, MAX_PROCESSES, MAX_UNITS, NOT_OBSERVED, Process, Tick, Unit};
 use crate::ids::Seq;
 use crate::time::UnixMs;
@@ -106,13 +107,14 @@ impl Encoder {
     /// A full frame is written first in a chain, when the number of columns changed (a new schema
     /// needs [`Encoder::reset`] all the same), and when a value began or ceased to be observed.
     pub fn encode(&mut self, tick: &Tick, out: &mut Vec<u8>) {
-        let delta = self.chain.last.as_ref().filter(|last| can_follow(last, tick));
+        let tick = tick.normal();
+        let delta = self.chain.last.as_ref().filter(|last| can_follow(last, &tick));
         if let Some(last) = delta {
-            encode_delta(last, &self.chain.left, tick, out);
-            self.chain.advance(tick.clone());
+            encode_delta(last, &self.chain.left, &tick, out);
+            self.chain.advance(tick.into_owned());
         } else {
-            encode_full(tick, out);
-            self.chain.start(tick.clone());
+            put_full(&tick, out);
+            self.chain.start(tick.into_owned());
         }
     }
 }
@@ -125,16 +127,21 @@ fn can_follow(last: &Tick, tick: &Tick) -> bool {
 
 /// Encodes `tick` as a frame that decodes by itself.
 pub fn encode_full(tick: &Tick, out: &mut Vec<u8>) {
+    put_full(&tick.normal(), out);
+}
+
+/// `tick` must be normal (see [`Tick::normal`]).
+fn put_full(tick: &Tick, out: &mut Vec<u8>) {
     out.push(FULL);
     put(out, tick.seq.0);
     put_signed(out, tick.at.0);
     put(out, tick.values.len() as u64);
     put_bitmap(out, tick.values.iter().map(|value| *value != NOT_OBSERVED));
     tick.values.iter().filter(|value| **value != NOT_OBSERVED).for_each(|value| put_signed(out, *value));
-    put(out, tick.processes.len().min(MAX_PROCESSES) as u64);
-    tick.processes.iter().take(MAX_PROCESSES).for_each(|process| rows::put_process(out, process));
-    put(out, tick.units.len().min(MAX_UNITS) as u64);
-    tick.units.iter().take(MAX_UNITS).for_each(|unit| rows::put_unit(out, unit));
+    put(out, tick.processes.len() as u64);
+    tick.processes.iter().for_each(|process| rows::put_process(out, process));
+    put(out, tick.units.len() as u64);
+    tick.units.iter().for_each(|unit| rows::put_unit(out, unit));
 }
 
 fn encode_delta(last: &Tick, left: &VecDeque<Identity>, tick: &Tick, out: &mut Vec<u8>) {
@@ -145,8 +152,8 @@ fn encode_delta(last: &Tick, left: &VecDeque<Identity>, tick: &Tick, out: &mut V
     for (before, now) in last.values.iter().zip(&tick.values).filter(|(a, b)| a != b) {
         put_signed(out, now.wrapping_sub(*before));
     }
-    put(out, tick.processes.len().min(MAX_PROCESSES) as u64);
-    for process in tick.processes.iter().take(MAX_PROCESSES) {
+    put(out, tick.processes.len() as u64);
+    for process in &tick.processes {
         put_process_ref(last, left, process, out);
     }
     put_units_delta(last, tick, out);
@@ -169,8 +176,9 @@ fn put_process_ref(last: &Tick, left: &VecDeque<Identity>, process: &Process, ou
 }
 
 fn put_units_delta(last: &Tick, tick: &Tick, out: &mut Vec<u8>) {
-    let units = &tick.units[..tick.units.len().min(MAX_UNITS)];
-    let find = |name: &str| units.iter().find(|unit| unit.name == name);
+    let units = &tick.units;
+    let find =
+        |name: &str| units.binary_search_by(|unit| unit.name.as_str().cmp(name)).ok().map(|at| &units[at]);
     let mut changed: Vec<(usize, &Unit)> = Vec::new();
     let mut removed: Vec<usize> = Vec::new();
     for (at, before) in last.units.iter().enumerate() {
@@ -189,7 +197,8 @@ fn put_units_delta(last: &Tick, tick: &Tick, out: &mut Vec<u8>) {
     }
     put(out, removed.len() as u64);
     removed.iter().for_each(|at| put(out, *at as u64));
-    let added: Vec<&Unit> = units.iter().filter(|u| !last.units.iter().any(|b| b.name == u.name)).collect();
+    let known = |unit: &&Unit| last.units.binary_search_by(|before| before.name.cmp(&unit.name)).is_ok();
+    let added: Vec<&Unit> = units.iter().filter(|unit| !known(unit)).collect();
     put(out, added.len() as u64);
     added.iter().for_each(|unit| rows::put_unit(out, unit));
 }
@@ -350,4 +359,34 @@ fn put_bitmap(out: &mut Vec<u8>, bits: impl Iterator<Item = bool>) {
 
 fn bit(bitmap: &[u8], at: usize) -> bool {
     bitmap.get(at / 8).is_some_and(|byte| byte >> (at % 8) & 1 == 1)
+}
+
+impl Tick {
+    /// The tick within the caps, as it travels: units by name and without doubles, long texts cut,
+    /// rows beyond the caps left out. Borrowed when it is so already.
+    #[must_use]
+    pub fn normal(&self) -> Cow<'_, Self> {
+        let short = |text: &String| text.len() <= super::MAX_TEXT;
+        let is_normal = self.processes.len() <= MAX_PROCESSES
+            && self.units.len() <= MAX_UNITS
+            && self.units.windows(2).all(|pair| pair[0].name < pair[1].name)
+            && self.processes.iter().all(|p| [&p.comm, &p.user, &p.unit, &p.args].into_iter().all(short))
+            && self.units.iter().all(|u| [&u.name, &u.sub, &u.result].into_iter().all(short));
+        if is_normal {
+            return Cow::Borrowed(self);
+        }
+        let mut tick = self.clone();
+        let shorten = |text: &mut String| text.truncate(cut(text).len());
+        tick.processes.truncate(MAX_PROCESSES);
+        for p in &mut tick.processes {
+            [&mut p.comm, &mut p.user, &mut p.unit, &mut p.args].into_iter().for_each(shorten);
+        }
+        for u in &mut tick.units {
+            [&mut u.name, &mut u.sub, &mut u.result].into_iter().for_each(shorten);
+        }
+        tick.units.sort_by(|a, b| a.name.cmp(&b.name));
+        tick.units.dedup_by(|a, b| a.name == b.name);
+        tick.units.truncate(MAX_UNITS);
+        Cow::Owned(tick)
+    }
 }

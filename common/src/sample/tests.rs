@@ -117,6 +117,29 @@ fn an_ordinary_delta_is_small_and_a_returning_process_sends_no_text() {
 }
 
 #[test]
+fn a_tick_over_the_caps_or_out_of_order_travels_within_them() {
+    let mut tick = Tick {
+        seq: Seq(1),
+        at: UnixMs(0),
+        values: vec![],
+        processes: (1..=200).map(|pid| process(pid, 1)).collect(),
+        units: (0..600).rev().map(|n| unit(&format!("u{n:03}.service"), 0)).collect(),
+    };
+    tick.units.push(unit("u001.service", 9));
+    tick.processes[0].args = "ố".repeat(MAX_TEXT);
+    let (mut encoder, mut decoder) = (Encoder::default(), Decoder::default());
+    for seq in 1..4 {
+        tick.seq = Seq(seq);
+        tick.units[5].restarts += 1;
+        let mut frame = Vec::new();
+        encoder.encode(&tick, &mut frame);
+        let got = decoder.decode(&frame, 0).unwrap();
+        assert_eq!(got, tick.normal().as_ref());
+        assert_eq!((got.processes.len(), got.units.len()), (MAX_PROCESSES, MAX_UNITS));
+    }
+}
+
+#[test]
 fn a_delta_needs_its_base_and_the_right_schema() {
     let tick =
         |seq| Tick { seq: Seq(seq), at: UnixMs(5), values: vec![1, 2], processes: vec![], units: vec![] };
