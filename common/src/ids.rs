@@ -89,16 +89,7 @@ impl Seq {
     }
 }
 
-/// First 16 bytes of the SHA-256 of a schema's encoding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct SchemaId(pub [u8; 16]);
-
-impl fmt::Display for SchemaId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
-    }
-}
+pub use crate::bytes::SchemaId;
 
 /// SHA-256 of `bytes`.
 #[must_use]

@@ -8,11 +8,11 @@
 //!
 //! The first byte is the frame's kind, which also is its version: 1 full, 2 delta.
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::rows::{self, Identity};
-use super::varint::{Reader, cut, put, put_signed};
+use super::varint::{Reader, put, put_signed};
 use super::{MAX_COLUMNS, MAX_PROCESSES, MAX_UNITS, NOT_OBSERVED, Process, Tick, Unit};
 use crate::ids::Seq;
 use crate::time::UnixMs;
@@ -67,19 +67,20 @@ pub enum CodecError {
 /// State of one chain of frames; the same on both sides.
 #[derive(Debug, Clone, Default)]
 struct Chain {
-    last: Option<Tick>,
+    /// Shared, so that whoever keeps the newest tick of a host keeps this one.
+    last: Option<Arc<Tick>>,
     left: VecDeque<Identity>,
 }
 
 impl Chain {
     fn start(&mut self, tick: Tick) {
         self.left.clear();
-        self.last = Some(tick);
+        self.last = Some(Arc::new(tick));
     }
 
     /// Moves on to `tick`: processes that left are remembered, newest first.
     fn advance(&mut self, tick: Tick) {
-        let before = self.last.replace(tick);
+        let before = self.last.replace(Arc::new(tick));
         let (Some(before), Some(now)) = (before, self.last.as_ref()) else { return };
         let present = |pid, start| now.processes.iter().any(|p| p.pid == pid && p.start_ticks == start);
         self.left.retain(|gone| !present(gone.pid, gone.start_ticks));
@@ -128,6 +129,18 @@ fn can_follow(last: &Tick, tick: &Tick) -> bool {
 /// Encodes `tick` as a frame that decodes by itself.
 pub fn encode_full(tick: &Tick, out: &mut Vec<u8>) {
     put_full(&tick.normal(), out);
+}
+
+/// Encodes `tick` after `last`, without any other memory: a delta where one is possible, else full.
+///
+/// A [`Decoder`] that read `last` reads it. Costs more than an [`Encoder`]'s frame only when a process
+/// comes back; whoever keeps `last` anyway needs no second copy of it.
+pub fn encode_after(last: Option<&Tick>, tick: &Tick, out: &mut Vec<u8>) {
+    let tick = tick.normal();
+    match last.filter(|last| can_follow(last, &tick)) {
+        Some(last) => encode_delta(last, &VecDeque::new(), &tick, out),
+        None => put_full(&tick, out),
+    }
 }
 
 /// `tick` must be normal (see [`Tick::normal`]).
@@ -212,8 +225,14 @@ pub struct Decoder {
 impl Decoder {
     /// The last tick read.
     #[must_use]
-    pub const fn last(&self) -> Option<&Tick> {
-        self.chain.last.as_ref()
+    pub fn last(&self) -> Option<&Tick> {
+        self.chain.last.as_deref()
+    }
+
+    /// The last tick read, to keep.
+    #[must_use]
+    pub fn last_shared(&self) -> Option<Arc<Tick>> {
+        self.chain.last.clone()
     }
 
     /// Forgets the chain: only a full frame can come next.
@@ -244,7 +263,7 @@ impl Decoder {
         } else {
             self.chain.advance(tick)
         }
-        self.chain.last.as_ref().ok_or(CodecError::NoBase)
+        self.chain.last.as_deref().ok_or(CodecError::NoBase)
     }
 }
 
@@ -359,34 +378,4 @@ fn put_bitmap(out: &mut Vec<u8>, bits: impl Iterator<Item = bool>) {
 
 fn bit(bitmap: &[u8], at: usize) -> bool {
     bitmap.get(at / 8).is_some_and(|byte| byte >> (at % 8) & 1 == 1)
-}
-
-impl Tick {
-    /// The tick within the caps, as it travels: units by name and without doubles, long texts cut,
-    /// rows beyond the caps left out. Borrowed when it is so already.
-    #[must_use]
-    pub fn normal(&self) -> Cow<'_, Self> {
-        let short = |text: &String| text.len() <= super::MAX_TEXT;
-        let is_normal = self.processes.len() <= MAX_PROCESSES
-            && self.units.len() <= MAX_UNITS
-            && self.units.windows(2).all(|pair| pair[0].name < pair[1].name)
-            && self.processes.iter().all(|p| [&p.comm, &p.user, &p.unit, &p.args].into_iter().all(short))
-            && self.units.iter().all(|u| [&u.name, &u.sub, &u.result].into_iter().all(short));
-        if is_normal {
-            return Cow::Borrowed(self);
-        }
-        let mut tick = self.clone();
-        let shorten = |text: &mut String| text.truncate(cut(text).len());
-        tick.processes.truncate(MAX_PROCESSES);
-        for p in &mut tick.processes {
-            [&mut p.comm, &mut p.user, &mut p.unit, &mut p.args].into_iter().for_each(shorten);
-        }
-        for u in &mut tick.units {
-            [&mut u.name, &mut u.sub, &mut u.result].into_iter().for_each(shorten);
-        }
-        tick.units.sort_by(|a, b| a.name.cmp(&b.name));
-        tick.units.dedup_by(|a, b| a.name == b.name);
-        tick.units.truncate(MAX_UNITS);
-        Cow::Owned(tick)
-    }
 }

@@ -1,6 +1,7 @@
 //! One tick of one host: scalar columns under a schema, top processes, systemd units.
 
 pub mod codec;
+mod normal;
 mod rows;
 mod schema;
 #[cfg(test)]

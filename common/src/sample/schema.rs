@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::MAX_TEXT;
-use crate::ids::{SchemaId, sha256};
+use crate::bytes::SchemaId;
+use crate::ids::sha256;
 use crate::metric::{self, Kind, MetricId, Unit};
 
 /// Most columns in one schema: room for 256 cores, 64 mounts, 64 disks and 64 interfaces.

@@ -1,0 +1,36 @@
+//! Bringing a tick within the caps before it travels.
+
+use std::borrow::Cow;
+
+use super::varint::cut;
+use super::{MAX_PROCESSES, MAX_UNITS, Tick};
+
+impl Tick {
+    /// The tick within the caps, as it travels: units by name and without doubles, long texts cut,
+    /// rows beyond the caps left out. Borrowed when it is so already.
+    #[must_use]
+    pub fn normal(&self) -> Cow<'_, Self> {
+        let short = |text: &String| text.len() <= super::MAX_TEXT;
+        let is_normal = self.processes.len() <= MAX_PROCESSES
+            && self.units.len() <= MAX_UNITS
+            && self.units.windows(2).all(|pair| pair[0].name < pair[1].name)
+            && self.processes.iter().all(|p| [&p.comm, &p.user, &p.unit, &p.args].into_iter().all(short))
+            && self.units.iter().all(|u| [&u.name, &u.sub, &u.result].into_iter().all(short));
+        if is_normal {
+            return Cow::Borrowed(self);
+        }
+        let mut tick = self.clone();
+        let shorten = |text: &mut String| text.truncate(cut(text).len());
+        tick.processes.truncate(MAX_PROCESSES);
+        for p in &mut tick.processes {
+            [&mut p.comm, &mut p.user, &mut p.unit, &mut p.args].into_iter().for_each(shorten);
+        }
+        for u in &mut tick.units {
+            [&mut u.name, &mut u.sub, &mut u.result].into_iter().for_each(shorten);
+        }
+        tick.units.sort_by(|a, b| a.name.cmp(&b.name));
+        tick.units.dedup_by(|a, b| a.name == b.name);
+        tick.units.truncate(MAX_UNITS);
+        Cow::Owned(tick)
+    }
+}
