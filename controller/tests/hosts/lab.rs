@@ -1,0 +1,100 @@
+//! The lab itself: hosts boot fast, fail apart, lose packets on demand, and leave nothing behind.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpStream;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::hosts::{Host, Lab, Traffic, wait_for};
+
+/// Set in the process that owns a lab only to be killed.
+const OWNER: &str = "SYSOP_TEST_LAB_OWNER";
+
+pub fn two_hosts_boot() -> Result<()> {
+    let lab = Lab::new()?;
+    let start = Instant::now();
+    let [one, two] = lab.boot_all(["one", "two"])?;
+    let took = start.elapsed();
+    ensure!(took < Duration::from_secs(20), "two hosts took {took:?} to boot");
+
+    for host in [&one, &two] {
+        ensure!(host.check(&["hostname"])? == host.name());
+        host.wait_for_unit("nginx.service", "active", Duration::from_secs(10))?;
+        ensure!(reaches(host, 80), "{} does not answer on port 80", host.name());
+    }
+    one.check(&["systemctl", "kill", "--signal=KILL", "nginx.service"])?;
+    one.wait_for_unit("nginx.service", "failed", Duration::from_secs(5))?;
+    ensure!(two.unit_state("nginx.service")? == "active", "the other host's nginx ended too");
+
+    one.check(&["systemctl", "restart", "nginx.service"])?;
+    one.wait_for_unit("nginx.service", "active", Duration::from_secs(5))
+}
+
+pub fn a_cut_drops_one_port() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.boot("one")?;
+    host.wait_for_unit("nginx.service", "active", Duration::from_secs(10))?;
+    host.wait_for_unit("ssh.service", "active", Duration::from_secs(10))?;
+
+    host.cut(Traffic::Tcp(80))?;
+    ensure!(!reaches(&host, 80), "port 80 answers although it is cut");
+    ensure!(reaches(&host, 22), "port 22 was cut along");
+    host.heal()?;
+    ensure!(reaches(&host, 80), "port 80 stays cut");
+
+    host.cut(Traffic::All)?;
+    ensure!(!reaches(&host, 22), "port 22 answers although everything is cut");
+    host.heal()?;
+    ensure!(reaches(&host, 22), "port 22 stays cut");
+    Ok(())
+}
+
+pub fn a_power_cut() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.boot("one")?;
+    host.write("/opt/note", b"kept", 0o600)?;
+    let first = host.check(&["cat", "/etc/machine-id"])?;
+    host.power_off()?;
+    ensure!(host.leader().is_err(), "the host runs on without power");
+    host.power_on()?;
+    ensure!(host.read("/opt/note")? == b"kept");
+    ensure!(host.check(&["stat", "--format=%a", "/opt/note"])? == "600");
+    ensure!(host.check(&["cat", "/etc/machine-id"])? == first);
+    Ok(())
+}
+
+pub fn nothing_remains() -> Result<()> {
+    let mut owner = Command::new(std::env::current_exe()?).env(OWNER, "1").stdout(Stdio::piped()).spawn()?;
+    let mut line = String::new();
+    BufReader::new(owner.stdout.take().context("no pipe")?).read_line(&mut line)?;
+    let [link, leader] = line.split_whitespace().collect::<Vec<_>>()[..] else {
+        anyhow::bail!("the owner of the lab said {line:?}");
+    };
+    let remains = || {
+        [format!("/sys/class/net/{link}"), format!("/proc/{leader}")]
+            .map(|path| std::fs::exists(path).unwrap_or(true))
+    };
+    ensure!(remains() == [true, true], "the lab does not run");
+    owner.kill()?;
+    owner.wait()?;
+    wait_for("end of the lab", Duration::from_secs(5), || Ok((remains() == [false, false]).then_some(())))
+}
+
+/// Owns a lab with one host until it is killed, if this process was started for that.
+pub fn play_owner() -> Option<ExitCode> {
+    std::env::var_os(OWNER)?;
+    let run = || -> Result<()> {
+        let lab = Lab::new()?;
+        let host = lab.boot("orphan")?;
+        println!("sysoplab{} {}", lab.address().octets()[2], host.leader()?);
+        std::thread::sleep(Duration::from_secs(60));
+        Ok(())
+    };
+    Some(if run().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn reaches(host: &Host, port: u16) -> bool {
+    TcpStream::connect_timeout(&(host.address(), port).into(), Duration::from_secs(1)).is_ok()
+}

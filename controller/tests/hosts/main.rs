@@ -1,0 +1,50 @@
+//! Stories on real hosts: booted Debian systems with their own systemd, as root, one after the other.
+//!
+//! Where hosts cannot be booted each story is reported as ignored, and the reason is printed. A new story
+//! is a function in a file of this folder and its line in [`STORIES`].
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::disallowed_macros
+)]
+#![allow(unreachable_pub, missing_docs, reason = "a test has no readers of its interface")]
+
+#[allow(dead_code, unused_imports, reason = "the harness offers more than the stories of today use")]
+#[path = "../harness/hosts/mod.rs"]
+mod hosts;
+mod lab;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
+
+/// A story's name, as a sentence, and the function that tells it.
+type Story = (&'static str, fn() -> anyhow::Result<()>);
+
+/// All stories, in the order in which they run.
+const STORIES: &[Story] = &[
+    ("lab::two_hosts_boot_and_a_killed_service_fails_on_one_alone", lab::two_hosts_boot),
+    ("lab::a_cut_drops_one_port_and_healing_restores_it", lab::a_cut_drops_one_port),
+    ("lab::a_host_comes_back_after_a_power_cut_with_its_files", lab::a_power_cut),
+    ("lab::nothing_remains_of_a_lab_whose_owner_was_killed", lab::nothing_remains),
+];
+
+fn main() -> ExitCode {
+    if let Some(code) = lab::play_owner() {
+        return code;
+    }
+    let mut arguments = Arguments::from_args();
+    // Hosts share two cores: one story at a time, unless asked otherwise.
+    arguments.test_threads = arguments.test_threads.or(Some(1));
+    let missing = hosts::missing();
+    if let Some(reason) = &missing {
+        eprintln!("hosts ignored: {reason}");
+    }
+    let trials = STORIES.iter().map(|(name, story)| {
+        Trial::test(format!("hosts::{name}"), move || story().map_err(|error| format!("{error:#}").into()))
+            .with_ignored_flag(missing.is_some())
+    });
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}
