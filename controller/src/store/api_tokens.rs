@@ -1,0 +1,189 @@
+//! Tokens of programs that use the API. Only the SHA-256 of a token is stored.
+
+use sqlx::FromRow;
+use sysop_common::time::UnixMs;
+use uuid::Uuid;
+
+use super::users::Role;
+use super::{Db, StoreError};
+
+/// A token, without what opens the door.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiToken {
+    /// Id.
+    pub id: String,
+    /// Name, for people.
+    pub name: String,
+    /// What its holder may do.
+    pub role: Role,
+    /// Who made it.
+    pub created_by: String,
+    /// When.
+    pub created_at: UnixMs,
+    /// End of its life, if it has one.
+    pub expires_at: Option<UnixMs>,
+    /// Last use, to the minute.
+    pub last_used: Option<UnixMs>,
+    /// When it was revoked.
+    pub revoked_at: Option<UnixMs>,
+}
+
+/// A token to be stored.
+#[derive(Debug, Clone, Copy)]
+pub struct NewApiToken<'a> {
+    /// SHA-256 of the token.
+    pub hash: &'a [u8; 32],
+    /// Name, for people.
+    pub name: &'a str,
+    /// What its holder may do.
+    pub role: Role,
+    /// Who makes it.
+    pub created_by: &'a str,
+    /// End of its life, if it has one.
+    pub expires_at: Option<UnixMs>,
+}
+
+#[derive(FromRow)]
+struct Row {
+    id: String,
+    name: String,
+    role: String,
+    created_by: String,
+    created_at: i64,
+    expires_at: Option<i64>,
+    last_used: Option<i64>,
+    revoked_at: Option<i64>,
+}
+
+impl Row {
+    fn token(self) -> Result<ApiToken, StoreError> {
+        Ok(ApiToken {
+            role: Role::stored(&self.role)?,
+            id: self.id,
+            name: self.name,
+            created_by: self.created_by,
+            created_at: UnixMs(self.created_at),
+            expires_at: self.expires_at.map(UnixMs),
+            last_used: self.last_used.map(UnixMs),
+            revoked_at: self.revoked_at.map(UnixMs),
+        })
+    }
+}
+
+/// Stores a token.
+///
+/// # Errors
+/// Only the store's.
+pub async fn create(db: &Db, token: NewApiToken<'_>, now: UnixMs) -> Result<ApiToken, StoreError> {
+    let id = Uuid::now_v7().to_string();
+    sqlx::query(
+        "INSERT INTO api_tokens (id, hash, name, role, created_by, created_at, expires_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(&id)
+    .bind(token.hash.as_slice())
+    .bind(token.name)
+    .bind(token.role.word())
+    .bind(token.created_by)
+    .bind(now.0)
+    .bind(token.expires_at.map(|at| at.0))
+    .execute(db.write())
+    .await?;
+    Ok(ApiToken {
+        id,
+        name: token.name.to_owned(),
+        role: token.role,
+        created_by: token.created_by.to_owned(),
+        created_at: now,
+        expires_at: token.expires_at,
+        last_used: None,
+        revoked_at: None,
+    })
+}
+
+/// The token with this hash, unless it is revoked or its life is over.
+///
+/// # Errors
+/// Only the store's.
+pub async fn live(db: &Db, hash: &[u8; 32], now: UnixMs) -> Result<Option<ApiToken>, StoreError> {
+    let row: Option<Row> = sqlx::query_as(
+        "SELECT id, name, role, created_by, created_at, expires_at, last_used, revoked_at FROM api_tokens
+         WHERE hash = ? AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?)",
+    )
+    .bind(hash.as_slice())
+    .bind(now.0)
+    .fetch_optional(db.read())
+    .await?;
+    row.map(Row::token).transpose()
+}
+
+/// Notes that the token was used.
+///
+/// # Errors
+/// Only the store's.
+pub async fn touch(db: &Db, id: &str, now: UnixMs) -> Result<(), StoreError> {
+    sqlx::query("UPDATE api_tokens SET last_used = ? WHERE id = ?")
+        .bind(now.0)
+        .bind(id)
+        .execute(db.write())
+        .await?;
+    Ok(())
+}
+
+/// Tokens, oldest first, after the one with id `after`. Ids rise with time.
+///
+/// # Errors
+/// Only the store's.
+pub async fn list(db: &Db, after: &str, limit: u32) -> Result<Vec<ApiToken>, StoreError> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT id, name, role, created_by, created_at, expires_at, last_used, revoked_at FROM api_tokens
+         WHERE id > ? ORDER BY id LIMIT ?",
+    )
+    .bind(after)
+    .bind(limit)
+    .fetch_all(db.read())
+    .await?;
+    rows.into_iter().map(Row::token).collect()
+}
+
+/// Revokes a token and gives its name; one that is revoked stays so.
+///
+/// # Errors
+/// [`StoreError::NotFound`] when there is no such token.
+pub async fn revoke(db: &Db, id: &str, now: UnixMs) -> Result<String, StoreError> {
+    let row: Option<(String,)> = sqlx::query_as(
+        "UPDATE api_tokens SET revoked_at = coalesce(revoked_at, ?) WHERE id = ? RETURNING name",
+    )
+    .bind(now.0)
+    .bind(id)
+    .fetch_optional(db.write())
+    .await?;
+    row.map(|(name,)| name).ok_or(StoreError::NotFound("token"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_token_opens_until_it_expires_or_is_revoked() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open_control(dir.path()).await.unwrap();
+        let new = NewApiToken {
+            hash: &[7; 32],
+            name: "ci",
+            role: Role::Operator,
+            created_by: "user:ann",
+            expires_at: Some(UnixMs(100)),
+        };
+        let token = create(&db, new, UnixMs(1)).await.unwrap();
+        assert_eq!(live(&db, &[7; 32], UnixMs(99)).await.unwrap().as_ref(), Some(&token));
+        assert_eq!(live(&db, &[7; 32], UnixMs(100)).await.unwrap(), None);
+        assert_eq!(live(&db, &[8; 32], UnixMs(2)).await.unwrap(), None);
+        touch(&db, &token.id, UnixMs(3)).await.unwrap();
+        assert_eq!(list(&db, "", 10).await.unwrap()[0].last_used, Some(UnixMs(3)));
+        assert_eq!(revoke(&db, &token.id, UnixMs(4)).await.unwrap(), "ci");
+        assert_eq!(live(&db, &[7; 32], UnixMs(5)).await.unwrap(), None);
+        assert!(matches!(revoke(&db, "x", UnixMs(4)).await, Err(StoreError::NotFound(_))));
+    }
+}
