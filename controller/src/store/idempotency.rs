@@ -71,13 +71,7 @@ pub async fn claim(
 ///
 /// # Errors
 /// Only the store's.
-pub async fn settle(
-    db: &Db,
-    principal: &str,
-    key: &str,
-    status: u16,
-    body: &str,
-) -> Result<(), StoreError> {
+pub async fn settle(db: &Db, principal: &str, key: &str, status: u16, body: &str) -> Result<(), StoreError> {
     sqlx::query("UPDATE idempotency SET status = ?, body = ? WHERE principal = ? AND key = ?")
         .bind(i64::from(status))
         .bind(body)

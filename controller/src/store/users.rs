@@ -183,8 +183,7 @@ fn made(id: String, user: NewUser<'_>, now: UnixMs) -> User {
 /// # Errors
 /// Only the store's.
 pub async fn any(db: &Db) -> Result<bool, StoreError> {
-    let (found,): (i64,) =
-        sqlx::query_as("SELECT EXISTS (SELECT 1 FROM users)").fetch_one(db.read()).await?;
+    let (found,): (i64,) = sqlx::query_as("SELECT EXISTS (SELECT 1 FROM users)").fetch_one(db.read()).await?;
     Ok(found != 0)
 }
 
@@ -246,13 +245,7 @@ pub async fn set_password(db: &Db, id: &str, hash: &str, must_change: bool) -> R
 ///
 /// # Errors
 /// [`StoreError::Conflict`] when nobody could administer afterwards; [`StoreError::NotFound`].
-pub async fn change(
-    db: &Db,
-    id: &str,
-    role: Role,
-    disabled: bool,
-    now: UnixMs,
-) -> Result<User, StoreError> {
+pub async fn change(db: &Db, id: &str, role: Role, disabled: bool, now: UnixMs) -> Result<User, StoreError> {
     let mut tx = db.write().begin().await?;
     let done = sqlx::query(
         "UPDATE users SET role = ?, disabled_at = CASE WHEN ? THEN coalesce(disabled_at, ?) END WHERE id = ?",
@@ -271,7 +264,9 @@ pub async fn change(
             .fetch_one(&mut *tx)
             .await?;
     if admins == 0 {
-        return Err(StoreError::Conflict("this is the last user who can administer; make another admin first"));
+        return Err(StoreError::Conflict(
+            "this is the last user who can administer; make another admin first",
+        ));
     }
     sqlx::query("DELETE FROM web_sessions WHERE user_id = ?").bind(id).execute(&mut *tx).await?;
     let row: Row = sqlx::query_as("SELECT * FROM users WHERE id = ?").bind(id).fetch_one(&mut *tx).await?;
