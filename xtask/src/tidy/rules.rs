@@ -25,6 +25,7 @@ pub(crate) const CRATES: &[Crate] = &[
         wiring: &["lib", "main", "cli", "run"],
         ground: &["config"],
         edges: &[
+            Edge { module: "identity", may_use: &[] },
             Edge { module: "sample", may_use: &[] },
             Edge { module: "spool", may_use: &[] },
             Edge { module: "guard", may_use: &[] },
