@@ -1,0 +1,104 @@
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use super::*;
+
+fn load(
+    flags: Vec<(&'static str, String)>,
+    environment: &[(&str, &str)],
+    file: &str,
+) -> Result<Config, String> {
+    let mut named = tempfile::NamedTempFile::new().unwrap();
+    named.write_all(file.as_bytes()).unwrap();
+    let environment: BTreeMap<_, _> =
+        environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    let path = named.path().to_owned();
+    let short = |e: ConfigError| e.to_string().replace(&path.display().to_string(), "FILE");
+    let sources =
+        Sources::new(flags, environment, Some(path.clone()), DEFAULT_FILE.as_ref()).map_err(short)?;
+    Config::load(sources).map_err(short)
+}
+
+#[test]
+fn a_flag_beats_the_environment_beats_the_file_beats_the_default() {
+    let file = "[server]\nlisten = \"127.0.0.1:1\"\n[agents]\ninterval = \"30s\"";
+    let config = load(vec![], &[], file).unwrap();
+    assert_eq!((config.server.listen.port(), config.agents.interval_ms), (1, 30_000));
+    let config = load(vec![], &[("SYSOP_LISTEN", "127.0.0.1:2")], file).unwrap();
+    assert_eq!(config.server.listen.port(), 2);
+    let flags = vec![("server.listen", "127.0.0.1:3".to_owned())];
+    let config = load(flags, &[("SYSOP_LISTEN", "127.0.0.1:2")], file).unwrap();
+    assert_eq!(config.server.listen.port(), 3);
+    let config = load(vec![], &[], "").unwrap();
+    assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.agents.listen.to_string(), "127.0.0.1:8443");
+    assert_eq!(config.auth.session_idle_ms, 30 * 60_000);
+    assert_eq!(config.retention.samples_ms, 7 * 86_400_000);
+    assert!(config.agents.local && config.notes.is_empty());
+}
+
+#[test]
+fn the_variables_of_version_one_keep_working() {
+    let variables = [
+        ("APP_ENV", "production"),
+        ("APP_DEBUG", "true"),
+        ("APP_LOG_LEVEL", "WARNING"),
+        ("APP_PORT", "9090"),
+        ("APP_INIT_SECRET", "a long enough secret"),
+        ("APP_CRAWLER_DELAY", "60"),
+        ("OPENAI_API_KEY", "sk-x"),
+        ("MYSQL_HOST", ""),
+    ];
+    let config = load(vec![], &variables, "").unwrap();
+    assert_eq!(config.server.environment, Environment::Production);
+    assert_eq!(config.server.log_level, tracing::Level::DEBUG);
+    assert_eq!(config.server.log_format, LogFormat::Json);
+    assert_eq!(config.server.listen.port(), 9090);
+    assert!(!config.agents.local);
+    let secret = config.auth.init_secret.unwrap();
+    assert_eq!(secret.expose(), "a long enough secret");
+    assert!(!format!("{secret:?}").contains("long"));
+    assert_eq!(config.notes.len(), 2, "{:?}", config.notes);
+}
+
+#[test]
+fn an_error_names_where_the_value_came_from_and_what_it_must_be() {
+    let no = |environment: &[(&str, &str)], file: &str, want: &[&str]| {
+        let error = load(vec![], environment, file).unwrap_err();
+        for part in want {
+            assert!(error.contains(part), "{error:?} lacks {part:?}");
+        }
+    };
+    no(&[("SYSOP_LISTEN", "here")], "", &["SYSOP_LISTEN (environment)", "server.listen must be", "\"here\""]);
+    no(&[], "\n[server]\nport = 70000", &["FILE line 3", "server.port must be a port"]);
+    no(
+        &[],
+        "[server]\nlissten = \"x\"",
+        &["FILE line 2", "no setting server.lissten", "server.listen, server.port"],
+    );
+    no(&[], "[srver]\nlisten = 1", &["[server], [agents], [auth]"]);
+    no(&[], "[server\n", &["FILE line 1", "not TOML"]);
+    no(&[], "[server]\nlisten = 1.5", &["FILE line 2", "must be a text"]);
+    no(&[("SYSOP_AGENTS_INTERVAL", "2h")], "", &["from 1s to 60s"]);
+    no(&[("SYSOP_AGENTS_ADDRESS", "a;reboot:1")], "", &["must be a host and a port"]);
+    no(&[("SYSOP_HTTPS", "own"), ("SYSOP_KEY", "k.pem")], "", &["belong together"]);
+    no(&[("MYSQL_HOST", "db")], "", &["MYSQL_HOST", "embedded", "unset MYSQL_HOST"]);
+    no(&[("REDIS_HOST", "cache")], "", &["unset REDIS_HOST"]);
+    for secret in ["secret123", "your-secret-key", "Change-This-Secret-Key-Now", "short"] {
+        let error = load(vec![], &[("APP_INIT_SECRET", secret)], "").unwrap_err();
+        assert!(error.contains("auth.init_secret") && !error.contains(secret), "{error}");
+    }
+    let missing =
+        Sources::new(vec![], BTreeMap::new(), Some(PathBuf::from("/nonexistent.toml")), "/x".as_ref());
+    assert!(missing.err().unwrap().to_string().contains("/nonexistent.toml: cannot be read"));
+}
+
+#[test]
+fn what_a_person_should_know_is_noted() {
+    let config = load(vec![], &[("SYSOP_LISTEN", "0.0.0.0:8080"), ("SYSOP_LISTN", "x")], "").unwrap();
+    assert!(config.notes.iter().any(|note| note.contains("SYSOP_LISTN")), "{:?}", config.notes);
+    assert!(config.notes.iter().any(|note| note.contains("/api/health only")), "{:?}", config.notes);
+    let proxy = [("SYSOP_LISTEN", "0.0.0.0:8080"), ("SYSOP_TRUSTED_PROXIES", "10.0.0.0/8, 192.0.2.1")];
+    assert!(load(vec![], &proxy, "").unwrap().notes.is_empty());
+}
