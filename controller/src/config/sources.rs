@@ -125,8 +125,12 @@ impl Sources {
     pub(super) fn refuse_unknown(&self) -> Result<(), ConfigError> {
         let Some((name, entry)) = self.file.iter().find(|(_, entry)| !entry.used) else { return Ok(()) };
         let section = name.split('.').next().unwrap_or_default();
-        let like: Vec<_> =
-            self.asked.iter().map(|key| key.name).filter(|key| key.split('.').next() == Some(section)).collect();
+        let like: Vec<_> = self
+            .asked
+            .iter()
+            .map(|key| key.name)
+            .filter(|key| key.split('.').next() == Some(section))
+            .collect();
         let remedy = if like.is_empty() {
             "the sections are [server], [agents], [auth] and [retention]".to_owned()
         } else {
@@ -138,9 +142,8 @@ impl Sources {
 
     /// Variables with our prefix that set nothing: most likely misspelt.
     pub(super) fn unknown_variables(&self) -> Vec<String> {
-        let known = |name: &str| {
-            name == "SYSOP_CONFIG" || self.asked.iter().any(|key| key.variables.contains(&name))
-        };
+        let known =
+            |name: &str| name == "SYSOP_CONFIG" || self.asked.iter().any(|key| key.variables.contains(&name));
         let ours = self.environment.keys().filter(|name| name.starts_with("SYSOP_") && !known(name));
         ours.map(|name| format!("{name} is set, but there is no such setting")).collect()
     }
