@@ -70,8 +70,8 @@ fn build() -> Result<()> {
     let htmx = modules.join("htmx.org/dist");
     let app = [htmx.join("htmx.min.js"), htmx.join("ext/hx-sse.min.js"), own.join("look.js")];
     bundle.add("app.js", script(&app)?)?;
-    bundle
-        .add("charts.js", script(&[modules.join("uplot/dist/uPlot.iife.min.js"), own.join("charts.js")])?)?;
+    let charts = [modules.join("uplot/dist/uPlot.iife.min.js"), own.join("series.js"), own.join("charts.js")];
+    bundle.add("charts.js", script(&charts)?)?;
     bundle.add("licenses.txt", licenses(&modules)?.into_bytes())?;
     bundle.finish(&icons)
 }

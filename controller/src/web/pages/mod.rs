@@ -1,1 +1,19 @@
-//! One file per page: its view structs and its view, later its form and handler too.
+//! One file per page: its view structs and its view; handlers fill the structs.
+
+pub mod add_host;
+pub mod approvals;
+pub mod audit;
+mod entrance;
+pub mod errors;
+pub mod host;
+pub mod hosts;
+pub mod incident;
+pub mod incidents;
+pub mod login;
+pub mod overview;
+pub mod proposal;
+pub mod run;
+pub mod run_new;
+pub mod runs;
+pub mod setup;
+pub mod shared;

@@ -36,6 +36,12 @@ pub fn empty(sign: Icon, title: &str, words: &str, action: Markup) -> Markup {
     }
 }
 
+/// The same head for a page that has nothing else: its title is the page's.
+#[must_use]
+pub fn empty_head(sign: Icon, title: &str, words: &str) -> Markup {
+    html! { span.ico { (icon_large(sign)) } h1 { (title) } p.t2 { (words) } }
+}
+
 /// A message about something that the person just did, shown once.
 #[derive(Debug, Clone)]
 pub struct Toast {

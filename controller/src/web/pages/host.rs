@@ -1,0 +1,166 @@
+//! One host: charts of every group of metrics, processes, units, what may be done, what happened.
+
+pub mod charts;
+pub mod processes;
+pub mod series;
+pub mod side;
+
+use maud::{Markup, html};
+
+use super::shared::{IncidentLine, RunLine, incident_href, incident_name};
+use crate::web::layout::{Ctx, Fragment, Page};
+use crate::web::widgets::state::{Size, State, chip, shape};
+use crate::web::widgets::{card, format, icon_small, icons, label_tag, note};
+
+use charts::Range;
+use processes::ProcessTable;
+use side::{Grants, UnitRow};
+
+/// What the page shows.
+#[derive(Debug, Clone, Default)]
+pub struct HostView {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Its worst state.
+    pub state: State,
+    /// The state in words with its length: `Critical for 2 min`.
+    pub state_words: String,
+    /// Labels, key and value.
+    pub labels: Vec<(String, String)>,
+    /// `Debian 12.9`, `kernel 6.1.0-40`, `4 CPUs`, `8 GiB`.
+    pub facts: Vec<String>,
+    /// `agent 1.4.2 over QUIC`, or how else it is reached.
+    pub link: String,
+    /// When it was last heard of, ms UTC.
+    pub seen_ms: Option<i64>,
+    /// Difference of its clock to ours in ms; shown when it is more than 2 s.
+    pub clock_offset_ms: Option<i64>,
+    /// The worst open incident.
+    pub open: Option<OpenIncident>,
+    /// What the charts cover.
+    pub range: Range,
+    /// Cores, for the load's limit.
+    pub cores: Option<u32>,
+    /// Shares of a file system at which rules warn and call it critical.
+    pub disk_limits: Option<(f64, f64)>,
+    /// Top processes.
+    pub processes: ProcessTable,
+    /// Services, failed ones first.
+    pub units: Vec<UnitRow>,
+    /// Services in all.
+    pub units_total: u64,
+    /// What its owner allows.
+    pub grants: Grants,
+    /// Incidents of late, newest first.
+    pub incidents: Vec<IncidentLine>,
+    /// Runs of late, newest first.
+    pub runs: Vec<RunLine>,
+    /// Whether the person may start actions here.
+    pub may_run: bool,
+}
+
+/// An open incident, as its host's page announces it.
+#[derive(Debug, Clone)]
+pub struct OpenIncident {
+    /// Its number.
+    pub id: i64,
+    /// What is wrong.
+    pub title: String,
+    /// Why, in one sentence.
+    pub cause: String,
+    /// Critical, warning or notice.
+    pub state: State,
+    /// Whether a repair waits for a decision.
+    pub waits: bool,
+}
+
+/// The page.
+#[must_use]
+pub fn page(ctx: &Ctx, view: &HostView) -> Page {
+    Page::new(view.name.clone(), Fragment(body(ctx, view)))
+        .below("Hosts", "/hosts")
+        .live(format!("/events/hosts/{}", view.id))
+        .with_charts()
+}
+
+fn body(ctx: &Ctx, view: &HostView) -> Markup {
+    let now = ctx.now_ms;
+    html! {
+        (head(ctx, view))
+        div class="grid host" {
+            div class="c9 stack" {
+                @if let Some(open) = &view.open { (open.banner()) }
+                (charts::card(view))
+                (processes::card(&view.id, &view.processes, now))
+            }
+            div class="c3 stack" {
+                (side::units(view, now))
+                (side::grants(&view.name, &view.grants))
+                (incidents(view, now))
+                (runs(view, now))
+            }
+        }
+    }
+}
+
+fn head(ctx: &Ctx, view: &HostView) -> Markup {
+    let skew = view.clock_offset_ms.filter(|offset| offset.abs() > 2_000);
+    html! {
+        div.head {
+            div.grow {
+                div class="row-x wrap" {
+                    (shape(view.state, Size::Huge))
+                    h1 { (view.name) }
+                    @if view.state != State::Ok { (chip(view.state, &view.state_words)) }
+                    @for (key, value) in &view.labels { (label_tag(key, value)) }
+                }
+                p class="t3 small" {
+                    @for fact in &view.facts { (fact) " · " }
+                    (view.link) ", seen "
+                    @match view.seen_ms { Some(ms) => { (format::ago(ctx.now_ms, ms)) " ago" }, None => "never" }
+                    @if let Some(offset) = skew { " · " span class="c-warn b" { "its clock is " (format::duration(offset.abs())) (if offset > 0 { " ahead" } else { " behind" }) } }
+                }
+            }
+            div.acts {
+                @if view.may_run {
+                    a class="btn pri" href={ "/runs/new?host=" (view.id) } { (icon_small(icons::BOLT)) "Run action" }
+                }
+            }
+        }
+    }
+}
+
+impl OpenIncident {
+    fn banner(&self) -> Markup {
+        let words = html! {
+            div.b { a class=(self.state.text_class()) href=(incident_href(self.id)) { (incident_name(self.id)) } " " (self.title) }
+            p class="small t2" { (self.cause) @if self.waits { " A repair waits for approval." } }
+        };
+        let button = html! {
+            a class=(if self.waits { "btn s pri" } else { "btn s" }) href=(incident_href(self.id)) {
+                (if self.waits { "Review and decide" } else { "Open" })
+            }
+        };
+        note::callout(self.state, words, Some(button))
+    }
+}
+
+fn incidents(view: &HostView, now: i64) -> Markup {
+    let body = html! {
+        @for incident in &view.incidents { (incident.line(now)) }
+        @if view.incidents.is_empty() { p class="cb small t3" { "None in the last 7 days." } }
+    };
+    let all = html! { div.acts { a.small href={ "/incidents?show=all&host=" (view.id) } { "All" } } };
+    card("host-incidents", "Incidents", all, body)
+}
+
+fn runs(view: &HostView, now: i64) -> Markup {
+    let body = html! {
+        @for run in &view.runs { (run.line(now, false)) }
+        @if view.runs.is_empty() { p class="cb small t3" { "Nothing was run here yet." } }
+    };
+    let all = html! { div.acts { a.small href={ "/runs?host=" (view.id) } { "All" } } };
+    card("host-runs", "Runs", all, body)
+}

@@ -1,0 +1,109 @@
+//! Beside the charts: services, and what the host's owner allows.
+
+use maud::{Markup, html};
+
+use super::HostView;
+use crate::web::widgets::state::{Size, State, chip, shape_named};
+use crate::web::widgets::{card, format, icon_small, icons};
+
+/// A systemd service.
+#[derive(Debug, Clone)]
+pub struct UnitRow {
+    /// Full name.
+    pub name: String,
+    /// Its shape: failed is critical, restarting a warning, stopped off.
+    pub state: State,
+    /// `failed, exit 1`, `active, 1.2 GiB, 41 MB/s`.
+    pub words: String,
+    /// Since when, ms UTC.
+    pub since_ms: Option<i64>,
+    /// The action that helps, offered as a link: name and word, `restart_service`, `Restart`.
+    pub action: Option<(&'static str, &'static str)>,
+}
+
+/// What the host's owner allows.
+#[derive(Debug, Clone, Default)]
+pub struct Grants {
+    /// One line per action of the catalogue.
+    pub actions: Vec<GrantRow>,
+    /// Units that nothing may touch.
+    pub protected: Vec<String>,
+    /// Whether an executor is there at all.
+    pub executor: bool,
+    /// Reached without an agent: the promise is the controller's own.
+    pub agentless: bool,
+}
+
+/// An action and whether it is allowed.
+#[derive(Debug, Clone)]
+pub struct GrantRow {
+    /// In words: `Restart services`.
+    pub words: String,
+    /// `by itself`, `after approval`; `None` when it is not allowed.
+    pub how: Option<String>,
+    /// Which units, directories or processes: `nginx.service, php*-fpm.service`.
+    pub limits: String,
+}
+
+/// Services, failed ones first.
+pub(super) fn units(view: &HostView, now: i64) -> Markup {
+    let failed = view.units.iter().filter(|unit| unit.state == State::Crit).count();
+    let aside = html! {
+        @if failed > 0 { (chip(State::Crit, &format!("{failed} failed"))) }
+        span class="acts small t3" { (format::count(view.units_total)) " in all" }
+    };
+    let rows = html! {
+        div.units tabindex="0" role="group" aria-label="Services, scrolls" {
+            @for unit in &view.units { (unit.draw(view, now)) }
+        }
+        @if view.units.is_empty() { p class="cb small t3" { "Not observed: no systemd was found here." } }
+    };
+    card("units", "Units", aside, rows)
+}
+
+impl UnitRow {
+    fn draw(&self, view: &HostView, now: i64) -> Markup {
+        html! {
+            div.li {
+                (shape_named(self.state, Size::Row, ""))
+                div.grow {
+                    div class="mono small ell" title=(self.name) { (self.name) }
+                    div class="small t3" { (self.words) }
+                }
+                span.when {
+                    @if let Some((action, word)) = self.action.filter(|_| view.may_run) {
+                        a class="btn s" href={ "/runs/new?host=" (view.id) "&action=" (action) "&unit=" (self.name) } { (word) }
+                    } @else if let Some(ms) = self.since_ms { (format::ago(now, ms)) }
+                }
+            }
+        }
+    }
+}
+
+/// What the host's owner allows.
+pub(super) fn grants(name: &str, grants: &Grants) -> Markup {
+    let body = html! {
+        div class="cb stack s" {
+            p class="small t2" {
+                @if grants.agentless {
+                    "No agent runs here, so the limits are this controller's own: weaker than a policy file on the host."
+                } @else if !grants.executor {
+                    "Watching only: no executor is installed on " (name) ". Nothing can be run there, whoever asks."
+                } @else { "As this host's own policy file says. The controller cannot widen it." }
+            }
+            @for row in &grants.actions {
+                div class="row-x small top" {
+                    @if row.how.is_some() { span.c-ok { (icon_small(icons::CHECK)) } } @else { span.t3 { (icon_small(icons::X)) } }
+                    span class=(if row.how.is_some() { "" } else { "t3" }) {
+                        (row.words) @if !row.limits.is_empty() { br; span class="tiny t3 mono" { (row.limits) } }
+                    }
+                    span class="t3 grow right" { (row.how.as_deref().unwrap_or("not allowed")) }
+                }
+            }
+            @if !grants.protected.is_empty() {
+                p class="small t3" { "Protected: " @for unit in &grants.protected { code { (unit) } " " } }
+            }
+        }
+    };
+    card("grants", "What may be done here", html! {}, body)
+}

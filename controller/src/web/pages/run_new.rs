@@ -1,0 +1,200 @@
+//! Starting an action by hand: choose it, then review exactly what will run.
+
+use maud::{Markup, html};
+use sysop_common::action::Risk;
+
+use super::proposal::terminal;
+use super::shared::HostRef;
+use crate::web::layout::{Ctx, Fragment, Page};
+use crate::web::widgets::risk::{Factor, factors, risk};
+use crate::web::widgets::state::State;
+use crate::web::widgets::{card, form, icon_small, icons, note, page_head};
+
+/// What the page shows.
+#[derive(Debug, Clone)]
+pub struct RunNewView {
+    /// Where.
+    pub host: HostRef,
+    /// Actions of the catalogue.
+    pub choices: Vec<ActionChoice>,
+    /// The filled-in action, checked and computed.
+    pub review: Option<Review>,
+    /// What is wrong with what was filled in.
+    pub error: Option<String>,
+}
+
+/// An action of the catalogue with its parameters.
+#[derive(Debug, Clone)]
+pub struct ActionChoice {
+    /// Its name, `restart_service`.
+    pub name: &'static str,
+    /// What it does, in words.
+    pub words: String,
+    /// Risk before anything raises it.
+    pub floor: Risk,
+    /// Its parameters.
+    pub parameters: Vec<Parameter>,
+    /// Why it cannot be done here: `Not allowed by web-07's policy`.
+    pub refused: Option<String>,
+    /// Whether it is the one being filled in.
+    pub chosen: bool,
+}
+
+/// A parameter of an action.
+#[derive(Debug, Clone)]
+pub struct Parameter {
+    /// Its name in the form.
+    pub name: &'static str,
+    /// Its label.
+    pub label: &'static str,
+    /// The value so far.
+    pub value: String,
+    /// Values to choose from, offered while typing.
+    pub offers: Vec<String>,
+    /// Line below the field.
+    pub hint: &'static str,
+}
+
+/// What will happen, for a last look.
+#[derive(Debug, Clone)]
+pub struct Review {
+    /// `Restart nginx.service on web-07 now, about 2 s outage`.
+    pub title: String,
+    /// Words on the button: `Restart nginx.service on web-07 now`.
+    pub button: String,
+    /// Name of the action.
+    pub action: String,
+    /// Its parameters as the form sends them.
+    pub parameters: Vec<(String, String)>,
+    /// What it does.
+    pub effect: String,
+    /// How to take it back.
+    pub undo: String,
+    /// What is looked at afterwards.
+    pub check: String,
+    /// Computed risk.
+    pub risk: Risk,
+    /// What it is made of.
+    pub factors: Vec<Factor>,
+    /// The order, rendered line by line.
+    pub command: String,
+    /// Cannot be taken back: the host's name must be typed.
+    pub irreversible: bool,
+    /// It will wait for another person after this.
+    pub needs_approval: bool,
+    /// Makes a second press of the button harmless.
+    pub idempotency_key: String,
+}
+
+/// The page.
+#[must_use]
+pub fn page(ctx: &Ctx, view: &RunNewView) -> Page {
+    Page::new("Run action", Fragment(body(ctx, view)))
+        .below("Hosts", "/hosts")
+        .below(&view.host.name, &view.host.href())
+}
+
+fn body(ctx: &Ctx, view: &RunNewView) -> Markup {
+    let below = html! { "Nothing runs before you have seen exactly what will run. " (view.host.name) " checks it against its own policy." };
+    html! {
+        (page_head(&format!("Run an action on {}", view.host.name), below, html! {}))
+        div.grid {
+            div class="c6 stack" { (choices(view)) }
+            div class="c6 stack" {
+                @if let Some(error) = &view.error { (note::callout(State::Crit, html! { (error) }, None)) }
+                @match &view.review {
+                    Some(review) => (review.draw(ctx, view)),
+                    None => section.card { (note::empty(icons::BOLT, "Choose an action", "The review appears here: scope, effect, undo, risk, and the exact order.", html! {})) },
+                }
+            }
+        }
+    }
+}
+
+fn choices(view: &RunNewView) -> Markup {
+    let rows = html! {
+        @for choice in &view.choices {
+            details.act name="action" open[choice.chosen] {
+                summary {
+                    b class=[choice.refused.is_some().then_some("t3")] { (choice.words) }
+                    span.grow {}
+                    (risk(choice.floor))
+                }
+                @match &choice.refused {
+                    Some(why) => p class="small t3" { (why) },
+                    None => (choice.form(view)),
+                }
+            }
+        }
+    };
+    card("actions", "Action", html! {}, rows)
+}
+
+impl ActionChoice {
+    fn form(&self, view: &RunNewView) -> Markup {
+        html! {
+            form class="stack s" method="get" action="/runs/new" {
+                (form::hidden("host", &view.host.id))
+                (form::hidden("action", self.name))
+                @for parameter in &self.parameters {
+                    @let id = format!("{}-{}", self.name, parameter.name);
+                    @let list = format!("{id}-list");
+                    div.field {
+                        label.lab for=(id) { (parameter.label) }
+                        input class="inp mono" id=(id) name=(parameter.name) value=(parameter.value) required maxlength="256"
+                            autocomplete="off" autocapitalize="none" spellcheck="false" list=[(!parameter.offers.is_empty()).then_some(&list)];
+                        @if !parameter.offers.is_empty() { datalist id=(list) { @for offer in &parameter.offers { option value=(offer) {} } } }
+                        @if !parameter.hint.is_empty() { p class="small t3" { (parameter.hint) } }
+                    }
+                }
+                button class="btn" { "Review" (icon_small(icons::ARROW_RIGHT)) }
+            }
+        }
+    }
+}
+
+impl Review {
+    fn draw(&self, ctx: &Ctx, view: &RunNewView) -> Markup {
+        let body = html! {
+            div class="cb stack" {
+                h3 { (self.title) }
+                dl class="dl left" {
+                    dt { "Host" } dd { b { (view.host.name) } ", nothing else" }
+                    dt { "Effect" } dd { (self.effect) }
+                    dt { "Undo" } dd { (self.undo) }
+                    dt { "Check after" } dd { (self.check) }
+                }
+                (terminal(&self.command))
+                div { (factors(&self.factors)) }
+                @if self.needs_approval {
+                    (note::callout(State::Wait, html! { "This asks for it. Another person must approve before it runs." }, None))
+                }
+                (self.form(ctx, view))
+            }
+        };
+        card("review", "Review", html! { div.acts { (risk(self.risk)) } }, body)
+    }
+
+    fn form(&self, ctx: &Ctx, view: &RunNewView) -> Markup {
+        form::post(
+            ctx,
+            "/runs",
+            "stack s",
+            html! {
+                (form::hidden("host", &view.host.id))
+                (form::hidden("action", &self.action))
+                (form::hidden("idempotency_key", &self.idempotency_key))
+                @for (name, value) in &self.parameters { (form::hidden(name, value)) }
+                @if self.irreversible {
+                    div.field {
+                        label.lab for="typed" { "Cannot be undone. Type " code { (view.host.name) } " to go on" }
+                        input class="inp mono" #typed name="confirm" required autocomplete="off" spellcheck="false"
+                            pattern=(view.host.name.replace('.', "\\.")) title={ "The host's name, " (view.host.name) };
+                    }
+                }
+                button class=(if self.irreversible { "btn danfill big full" } else { "btn pri big full" }) { (self.button) }
+                a class="btn gho full" href=(view.host.href()) { "Leave it as it is" }
+            },
+        )
+    }
+}
