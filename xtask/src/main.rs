@@ -7,6 +7,8 @@
 )]
 #![forbid(unsafe_code)]
 
+mod shell;
+mod test;
 mod tidy;
 
 use std::path::PathBuf;
@@ -17,7 +19,8 @@ use anyhow::{Result, bail};
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
-  tidy                         check the rules of the layout
+  tidy                          check the rules of the layout
+  test [--full] [--only SUITE]  install what is missing, run all suites or those named
 ";
 
 fn main() -> ExitCode {
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
 fn run(arguments: &[String]) -> Result<ExitCode> {
     match arguments.split_first().map(|(command, rest)| (command.as_str(), rest)) {
         Some(("tidy", [])) => tidy(),
+        Some(("test", rest)) => test::run(&root(), rest),
         Some(("help" | "--help" | "-h", _)) => {
             print!("{USAGE}");
             Ok(ExitCode::SUCCESS)
