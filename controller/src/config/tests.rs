@@ -75,7 +75,7 @@ fn an_error_names_where_the_value_came_from_and_what_it_must_be() {
     no(
         &[],
         "[server]\nlissten = \"x\"",
-        &["FILE line 2", "no setting server.lissten", "server.listen, server.port"],
+        &["FILE line 2", "no setting server.lissten", "server.data_dir, server.hosts"],
     );
     no(&[], "[srver]\nlisten = 1", &["[server], [agents], [auth]"]);
     no(&[], "[server\n", &["FILE line 1", "not TOML"]);
