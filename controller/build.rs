@@ -4,6 +4,11 @@
 //! when that file changed or they are missing, and never else, so a prepared `node_modules` builds
 //! without Node and without a network. What is served is named by its content and stands in a table
 //! that `src/web/assets.rs` includes.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    reason = "a build script starts npm and talks to Cargo"
+)]
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -2,6 +2,7 @@
 //!
 //! No I/O, no clock, no async runtime: bytes and times come in, values go out.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+#![cfg_attr(test, allow(clippy::disallowed_methods, clippy::disallowed_macros))]
 #![forbid(unsafe_code)]
 
 pub mod action;

@@ -4,6 +4,7 @@
 //! Each step has a folder of its name and knows only its neighbours. Steps are woken, not fed
 //! (see [`wake`]): a signal means "look again", the state comes from the store.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+#![cfg_attr(test, allow(clippy::disallowed_methods, clippy::disallowed_macros))]
 #![forbid(unsafe_code)]
 
 pub mod config;
