@@ -3,6 +3,7 @@
 pub mod api_tokens;
 mod db;
 pub mod idempotency;
+pub mod samples;
 pub mod users;
 pub mod web_sessions;
 
