@@ -7,6 +7,7 @@
 
 pub mod action;
 pub mod bytes;
+pub mod finding;
 pub mod grant;
 pub mod ids;
 pub mod metric;

@@ -43,6 +43,12 @@ impl Risk {
             Self::High => "high",
         }
     }
+
+    /// From its word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Low, Self::Medium, Self::High].into_iter().find(|risk| risk.word() == word)
+    }
 }
 
 /// One process for ever: a pid alone could be another one by the time the order arrives.

@@ -39,6 +39,23 @@ pub enum Origin {
     Person,
 }
 
+impl Origin {
+    /// The word for it, as in the API.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Automatic => "automatic",
+            Self::Person => "person",
+        }
+    }
+
+    /// From its word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Automatic, Self::Person].into_iter().find(|origin| origin.word() == word)
+    }
+}
+
 /// What is asked of one host. Fields are only ever appended: their order is the wire format.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {

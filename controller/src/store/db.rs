@@ -1,5 +1,6 @@
 //! Opening the control database and keeping it sound.
 
+use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::time::Duration;
 
@@ -36,6 +37,37 @@ impl StoreError {
     /// For a stored value that cannot be read back.
     pub fn corrupt(what: &'static str, why: impl std::fmt::Display) -> Self {
         Self::Corrupt { what, why: why.to_string() }
+    }
+}
+
+/// One connection, inside or outside a transaction.
+pub type Conn = sqlx::SqliteConnection;
+
+/// A transaction that writes. Dropped without [`Tx::commit`] it leaves nothing behind.
+#[derive(Debug)]
+pub struct Tx(sqlx::Transaction<'static, sqlx::Sqlite>);
+
+impl Tx {
+    /// Makes what was written last.
+    ///
+    /// # Errors
+    /// When the database cannot; then nothing was written.
+    pub async fn commit(self) -> Result<(), StoreError> {
+        Ok(self.0.commit().await?)
+    }
+}
+
+impl Deref for Tx {
+    type Target = Conn;
+
+    fn deref(&self) -> &Conn {
+        &self.0
+    }
+}
+
+impl DerefMut for Tx {
+    fn deref_mut(&mut self) -> &mut Conn {
+        &mut self.0
     }
 }
 
@@ -82,6 +114,15 @@ impl Db {
     #[must_use]
     pub const fn write(&self) -> &SqlitePool {
         &self.write
+    }
+
+    /// Begins a transaction that writes. It takes the write lock at once, so that what it reads
+    /// still holds when it writes, also beside another process (the command line).
+    ///
+    /// # Errors
+    /// When the database is out of reach or locked for longer than 10 s.
+    pub async fn begin(&self) -> Result<Tx, StoreError> {
+        Ok(Tx(self.write.begin_with("BEGIN IMMEDIATE").await?))
     }
 
     /// Connections that read.

@@ -1,10 +1,34 @@
 //! The store: all SQL of the controller, one file per table.
 
+pub mod analyser_state;
 pub mod api_tokens;
+pub mod assignments;
+pub mod audit;
 mod db;
+pub mod host_events;
 pub mod idempotency;
+pub mod incidents;
+pub mod maintenance;
+pub mod outputs;
+pub mod run_states;
+pub mod runs;
 pub mod samples;
+pub mod settings;
 pub mod users;
 pub mod web_sessions;
 
-pub use db::{Db, StoreError};
+pub use db::{Conn, Db, StoreError, Tx};
+
+/// A stored text in its own grammar.
+fn parse<T>(what: &'static str, text: &str) -> Result<T, StoreError>
+where
+    T: std::str::FromStr,
+    T::Err: std::fmt::Display,
+{
+    text.parse().map_err(|e| StoreError::corrupt(what, e))
+}
+
+/// A stored JSON text.
+fn json<T: serde::de::DeserializeOwned>(what: &'static str, text: &str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|e| StoreError::corrupt(what, e))
+}

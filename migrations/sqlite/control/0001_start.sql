@@ -126,7 +126,8 @@ CREATE UNIQUE INDEX assignments_label ON assignments (label_name, label_value, a
 
 CREATE TABLE incidents (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
-    host        TEXT NOT NULL REFERENCES hosts (id),
+    -- NULL for trouble of the controller or of the fleet
+    host        TEXT REFERENCES hosts (id),
     -- category, entity and file system; while the incident is open also in open_key, which is unique
     fingerprint TEXT NOT NULL,
     open_key    TEXT UNIQUE,
@@ -135,7 +136,8 @@ CREATE TABLE incidents (
     severity    TEXT NOT NULL,
     title       TEXT NOT NULL,
     cause       TEXT NOT NULL DEFAULT '',
-    confidence  REAL NOT NULL,
+    -- percent
+    confidence  INTEGER NOT NULL,
     -- findings with their evidence, newest look
     findings    TEXT NOT NULL DEFAULT '[]',
     offers      TEXT NOT NULL DEFAULT '[]',
@@ -146,10 +148,42 @@ CREATE TABLE incidents (
     closed_at   INTEGER,
     close_why   TEXT,
     acked_by    TEXT,
-    acked_at    INTEGER
+    acked_at    INTEGER,
+    -- 1, and one more each time that it came back within an hour of its closing
+    opens       INTEGER NOT NULL DEFAULT 1
 ) STRICT;
 CREATE INDEX incidents_host ON incidents (host, opened_at);
-CREATE INDEX incidents_opened ON incidents (opened_at);
+CREATE INDEX incidents_closed ON incidents (closed_at);
+
+-- What the analyser must remember of a host beyond the samples in memory.
+CREATE TABLE analyser_state (
+    host       TEXT PRIMARY KEY REFERENCES hosts (id),
+    state      TEXT NOT NULL,
+    updated_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What the link saw of a host that no sample tells: a second live session on one certificate, …
+CREATE TABLE host_events (
+    id     INTEGER PRIMARY KEY AUTOINCREMENT,
+    host   TEXT NOT NULL REFERENCES hosts (id),
+    at     INTEGER NOT NULL,
+    kind   TEXT NOT NULL,
+    detail TEXT NOT NULL DEFAULT ''
+) STRICT;
+CREATE INDEX host_events_host ON host_events (host, at);
+
+-- Times in which nothing runs by itself: on one host, or on all where host is NULL.
+CREATE TABLE maintenance (
+    id         TEXT PRIMARY KEY,
+    host       TEXT REFERENCES hosts (id),
+    starts_at  INTEGER NOT NULL,
+    ends_at    INTEGER NOT NULL,
+    reason     TEXT NOT NULL DEFAULT '',
+    created_by TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    CHECK (ends_at > starts_at)
+) STRICT;
+CREATE INDEX maintenance_ends ON maintenance (ends_at);
 
 CREATE TABLE runs (
     id           TEXT PRIMARY KEY,
@@ -161,6 +195,8 @@ CREATE TABLE runs (
     attempt      INTEGER NOT NULL DEFAULT 1,
     -- host, action and target while the run is open or unknown: nothing new is planned meanwhile
     intent       TEXT UNIQUE,
+    -- who asked under which idempotency key: the same request again finds this run
+    request_key  TEXT UNIQUE,
     state        TEXT NOT NULL,
     risk         TEXT NOT NULL,
     risk_factors TEXT NOT NULL DEFAULT '[]',
@@ -173,10 +209,14 @@ CREATE TABLE runs (
     decided_at   INTEGER,
     claimed_by   TEXT,
     lease        INTEGER,
+    -- approved: not claimed after this time; from claimed on: the order's own expiry
     expires_at   INTEGER,
+    cancel_by    TEXT,
+    cancel_at    INTEGER,
     sent_at      INTEGER,
     finished_at  INTEGER,
     exit         INTEGER,
+    duration_ms  INTEGER,
     refusal      TEXT,
     detail       TEXT NOT NULL DEFAULT '',
     signed_order BLOB,
@@ -234,10 +274,24 @@ CREATE INDEX audit_at ON audit (at);
 CREATE INDEX audit_object ON audit (object, at);
 
 CREATE TABLE audit_heads (
-    controller TEXT NOT NULL,
-    seq        INTEGER NOT NULL,
-    at         INTEGER NOT NULL,
-    hash       BLOB NOT NULL,
-    signature  BLOB NOT NULL,
+    controller  TEXT NOT NULL,
+    seq         INTEGER NOT NULL,
+    at          INTEGER NOT NULL,
+    hash        BLOB NOT NULL,
+    signature   BLOB NOT NULL,
+    -- of the dispatch key that signed, so that a head can be checked after the key was renewed
+    certificate BLOB NOT NULL,
     PRIMARY KEY (controller, seq)
 ) STRICT, WITHOUT ROWID;
+
+-- Append-only by the database's own word too; the hashes show what goes around it.
+CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit
+BEGIN SELECT raise(ABORT, 'audit records are never changed'); END;
+CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit
+BEGIN SELECT raise(ABORT, 'audit records are never deleted'); END;
+CREATE TRIGGER audit_heads_no_update BEFORE UPDATE ON audit_heads
+BEGIN SELECT raise(ABORT, 'audit heads are never changed'); END;
+CREATE TRIGGER audit_heads_no_delete BEFORE DELETE ON audit_heads
+BEGIN SELECT raise(ABORT, 'audit heads are never deleted'); END;
+CREATE TRIGGER run_events_no_update BEFORE UPDATE ON run_events
+BEGIN SELECT raise(ABORT, 'events of a run are never changed'); END;

@@ -39,7 +39,7 @@ pub(crate) const CRATES: &[Crate] = &[
     Crate {
         folder: "controller",
         wiring: &["lib", "main", "cli", "quickstart"],
-        ground: &["config", "observe", "wake"],
+        ground: &["clock", "config", "observe", "wake"],
         edges: &[
             Edge { module: "store", may_use: &[] },
             Edge { module: "ssh", may_use: &[] },
@@ -48,11 +48,11 @@ pub(crate) const CRATES: &[Crate] = &[
             Edge { module: "audit", may_use: &["store", "identity"] },
             Edge { module: "link", may_use: &["identity"] },
             Edge { module: "ingest", may_use: &["link", "ssh", "store", "live"] },
-            Edge { module: "analyse", may_use: &["store"] },
+            Edge { module: "analyse", may_use: &["store", "audit"] },
             Edge { module: "notify", may_use: &["store"] },
             Edge { module: "decide", may_use: &["store", "audit"] },
             Edge { module: "dispatch", may_use: &["store", "link", "ssh", "identity", "audit"] },
-            Edge { module: "web", may_use: &["store", "live", "identity", "audit"] },
+            Edge { module: "web", may_use: &["store", "live", "identity", "audit", "decide"] },
         ],
     },
 ];
