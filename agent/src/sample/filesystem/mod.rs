@@ -1,0 +1,143 @@
+//! `mountinfo` and `statvfs`: space, inodes and writability of mounted file systems.
+
+pub(crate) mod mounts;
+mod probe;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sysop_common::metric;
+
+use self::mounts::Mount;
+use self::probe::Probe;
+use super::read::{KeptFile, ReadError};
+use super::sensor::{Cycle, Output, Sensor};
+
+/// Most file systems with columns.
+pub(crate) const MAX_MOUNTS: usize = 64;
+/// Most remote ones, each of which needs a thread.
+const MAX_REMOTE: usize = 16;
+/// How old a remote file system's answer may be.
+const REMOTE_AGE: Duration = Duration::from_secs(90);
+
+/// The file system sensor.
+#[derive(Debug)]
+pub(super) struct Filesystem {
+    mountinfo: KeptFile,
+    /// Content that `mounts` was made from; the table is parsed only when it changed.
+    parsed: Vec<u8>,
+    mounts: Vec<Watched>,
+    probes: HashMap<PathBuf, Probe>,
+}
+
+#[derive(Debug)]
+struct Watched {
+    mount: Mount,
+    /// Whether the path leads to this file system from where the agent stands.
+    visible: bool,
+}
+
+/// Space and inodes of a file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Space {
+    pub(super) total: u64,
+    free: u64,
+    available: u64,
+    /// `None` where inodes are made as needed.
+    inodes: Option<(u64, u64)>,
+}
+
+impl Space {
+    /// Asks the kernel; `None` when it cannot say.
+    fn of(path: &Path) -> Option<Self> {
+        let stat = rustix::fs::statvfs(path).ok()?;
+        let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize.max(1));
+        Some(Self {
+            total: bytes(stat.f_blocks),
+            free: bytes(stat.f_bfree),
+            available: bytes(stat.f_bavail),
+            inodes: (stat.f_files > 0).then_some((stat.f_files, stat.f_ffree)),
+        })
+    }
+}
+
+impl Filesystem {
+    pub(super) fn new(proc: &Path) -> Self {
+        Self {
+            mountinfo: KeptFile::new(mountinfo(proc)),
+            parsed: Vec::new(),
+            mounts: Vec::new(),
+            probes: HashMap::new(),
+        }
+    }
+
+    /// Takes over the mount table when it changed, or when slow facts are due: what is visible may change
+    /// without it.
+    fn refresh(&mut self, slow: bool) -> Result<(), ReadError> {
+        let text = self.mountinfo.read()?;
+        if !slow && text.bytes == self.parsed {
+            return Ok(());
+        }
+        let mounts = mounts::parse(text, MAX_MOUNTS)?;
+        self.parsed.clear();
+        self.parsed.extend_from_slice(text.bytes);
+        self.probes.retain(|path, _| mounts.iter().any(|mount| mount.remote && mount.path == *path));
+        self.mounts =
+            mounts.into_iter().map(|mount| Watched { visible: is_visible(&mount), mount }).collect();
+        Ok(())
+    }
+}
+
+/// The mount table of process 1: the agent's own is bent by its sandbox (read-only root, hidden homes).
+pub(crate) fn mountinfo(proc: &Path) -> PathBuf {
+    let host = proc.join("1/mountinfo");
+    if std::fs::File::open(&host).is_ok() { host } else { proc.join("self/mountinfo") }
+}
+
+/// In a sandbox another file system may lie at the path. Subvolumes of btrfs have numbers of their own.
+fn is_visible(mount: &Mount) -> bool {
+    if mount.remote || mount.fstype == "btrfs" {
+        return true;
+    }
+    rustix::fs::stat(&mount.path)
+        .is_ok_and(|stat| (rustix::fs::major(stat.st_dev), rustix::fs::minor(stat.st_dev)) == mount.dev)
+}
+
+impl Sensor for Filesystem {
+    fn name(&self) -> &'static str {
+        "filesystem"
+    }
+
+    fn read(&mut self, cycle: &mut Cycle, out: &mut Output) -> Result<(), ReadError> {
+        self.refresh(cycle.slow)?;
+        for Watched { mount, visible } in &self.mounts {
+            let space = if mount.remote {
+                look_remote(&mut self.probes, &mount.path)
+            } else if *visible {
+                Space::of(&mount.path)
+            } else {
+                None
+            };
+            let label = mount.label.as_str();
+            let inodes = space.and_then(|space| space.inodes);
+            out.put_labelled(metric::FS_TOTAL, label, space.map(|space| space.total));
+            out.put_labelled(metric::FS_FREE, label, space.map(|space| space.free));
+            out.put_labelled(metric::FS_AVAILABLE, label, space.map(|space| space.available));
+            out.put_labelled(metric::FS_INODES_TOTAL, label, inodes.map(|(total, _)| total));
+            out.put_labelled(metric::FS_INODES_FREE, label, inodes.map(|(_, free)| free));
+            out.put_labelled(metric::FS_READ_ONLY, label, Some(u64::from(mount.read_only)));
+        }
+        Ok(())
+    }
+}
+
+fn look_remote(probes: &mut HashMap<PathBuf, Probe>, path: &Path) -> Option<Space> {
+    if !probes.contains_key(path) {
+        if probes.len() >= MAX_REMOTE {
+            return None;
+        }
+        probes.insert(path.to_owned(), Probe::start(path.to_owned())?);
+    }
+    probes.get(path)?.look(REMOTE_AGE)
+}

@@ -1,0 +1,134 @@
+//! Counts TCP sockets by state over netlink (`sock_diag(7)`): the kernel sends only those asked for,
+//! while `/proc/net/tcp` writes a line for each connection of a busy server.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with,
+};
+
+/// Longest time for one count.
+const TIME: Duration = Duration::from_millis(100);
+/// Message types of `linux/netlink.h` and `linux/sock_diag.h`.
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+const SOCK_DIAG_BY_FAMILY: u16 = 20;
+/// `NLM_F_REQUEST | NLM_F_DUMP`.
+const FLAGS: u16 = 0x1 | 0x300;
+const IPPROTO_TCP: u8 = 6;
+/// States of `net/tcp_states.h`. Half-open connections of listeners are told as `NEW_SYN_RECV`'s
+/// ordinary name by the kernel.
+const SYN_RECV: u8 = 3;
+const CLOSE_WAIT: u8 = 8;
+const LISTEN: u8 = 10;
+/// Size of `struct nlmsghdr` and of the request, `struct inet_diag_req_v2` behind it.
+const HEADER: usize = 16;
+const REQUEST: usize = HEADER + 56;
+
+/// Sockets of both address families in the states that no counter tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct States {
+    pub(super) listen: u64,
+    pub(super) syn_received: u64,
+    pub(super) close_wait: u64,
+}
+
+/// Counts now.
+///
+/// # Errors
+/// When the kernel or the agent's sandbox does not allow it, or it takes too long.
+pub(super) fn count() -> io::Result<States> {
+    let flags = SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(netlink::SOCK_DIAG))?;
+    set_socket_timeout(&socket, Timeout::Recv, Some(TIME))?;
+    let mut states = States::default();
+    let deadline = Instant::now() + TIME;
+    for family in [AddressFamily::INET, AddressFamily::INET6] {
+        send(&socket, &request(family), SendFlags::empty())?;
+        receive(&socket, deadline, &mut states)?;
+    }
+    Ok(states)
+}
+
+fn request(family: AddressFamily) -> [u8; REQUEST] {
+    let mut out = [0; REQUEST];
+    out[0..4].copy_from_slice(&(REQUEST as u32).to_ne_bytes());
+    out[4..6].copy_from_slice(&SOCK_DIAG_BY_FAMILY.to_ne_bytes());
+    out[6..8].copy_from_slice(&FLAGS.to_ne_bytes());
+    out[HEADER] = u8::try_from(family.as_raw()).unwrap_or_default();
+    out[HEADER + 1] = IPPROTO_TCP;
+    let states: u32 = 1 << SYN_RECV | 1 << CLOSE_WAIT | 1 << LISTEN;
+    out[HEADER + 4..HEADER + 8].copy_from_slice(&states.to_ne_bytes());
+    out
+}
+
+fn receive(socket: &OwnedFd, deadline: Instant, states: &mut States) -> io::Result<()> {
+    let mut buffer = [0; 16 * 1024];
+    while Instant::now() < deadline {
+        let (length, _) = recv(socket, &mut buffer[..], RecvFlags::empty())?;
+        if take(buffer.get(..length).unwrap_or_default(), states)? {
+            return Ok(());
+        }
+    }
+    Err(io::ErrorKind::TimedOut.into())
+}
+
+/// Counts the sockets in one datagram; true when it holds the end of the list.
+fn take(mut bytes: &[u8], states: &mut States) -> io::Result<bool> {
+    while let Some(header) = bytes.first_chunk::<HEADER>() {
+        let length = u32::from_ne_bytes([header[0], header[1], header[2], header[3]]) as usize;
+        let kind = u16::from_ne_bytes([header[4], header[5]]);
+        let payload = bytes.get(HEADER..length).ok_or(io::ErrorKind::InvalidData)?;
+        match kind {
+            NLMSG_DONE => return Ok(true),
+            NLMSG_ERROR => {
+                let code = payload.first_chunk::<4>().map_or(0, |code| i32::from_ne_bytes(*code));
+                return Err(io::Error::from_raw_os_error(code.saturating_neg()));
+            }
+            // `struct inet_diag_msg` begins with family and state.
+            SOCK_DIAG_BY_FAMILY => match payload.get(1) {
+                Some(&LISTEN) => states.listen += 1,
+                Some(&SYN_RECV) => states.syn_received += 1,
+                Some(&CLOSE_WAIT) => states.close_wait += 1,
+                _ => {}
+            },
+            _ => {}
+        }
+        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listening_socket_is_counted() {
+        let before = count().unwrap();
+        let _listeners: Vec<_> =
+            (0..5).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        // Other tests open and close sockets meanwhile.
+        assert!(count().unwrap().listen + 3 > before.listen);
+        assert!(count().unwrap().listen >= 5);
+    }
+
+    #[test]
+    fn torn_answers_are_errors() {
+        let mut states = States::default();
+        let mut message = vec![0; 20];
+        message[0..4].copy_from_slice(&40_u32.to_ne_bytes());
+        message[4..6].copy_from_slice(&SOCK_DIAG_BY_FAMILY.to_ne_bytes());
+        assert!(take(&message, &mut states).is_err());
+        message[0..4].copy_from_slice(&8_u32.to_ne_bytes());
+        assert!(take(&message, &mut states).is_err());
+        message[0..4].copy_from_slice(&20_u32.to_ne_bytes());
+        message[17] = CLOSE_WAIT;
+        assert!(!take(&message, &mut states).unwrap());
+        assert_eq!(states.close_wait, 1);
+        assert!(!take(&[1, 2, 3], &mut states).unwrap());
+    }
+}

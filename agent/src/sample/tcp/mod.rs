@@ -1,0 +1,100 @@
+//! `/proc/net/{snmp,netstat,sockstat}`: connections, segments, retransmits, overflows; states that only
+//! the kernel's socket list knows are asked for once a minute.
+
+mod diag;
+
+use std::path::Path;
+
+use sysop_common::metric;
+
+use super::read::{KeptFile, ReadError, Text};
+use super::sensor::{Cycle, Output, Sensor};
+
+/// The TCP sensor.
+#[derive(Debug)]
+pub(super) struct Tcp {
+    snmp: KeptFile,
+    netstat: KeptFile,
+    sockstat: KeptFile,
+    states: Option<diag::States>,
+    /// Off in tests on recorded trees: the socket list cannot be recorded.
+    ask_kernel: bool,
+}
+
+impl Tcp {
+    pub(super) fn new(proc: &Path) -> Self {
+        Self {
+            snmp: KeptFile::new(proc.join("net/snmp")),
+            netstat: KeptFile::new(proc.join("net/netstat")),
+            sockstat: KeptFile::new(proc.join("net/sockstat")),
+            states: None,
+            ask_kernel: proc == Path::new("/proc"),
+        }
+    }
+}
+
+impl Sensor for Tcp {
+    fn name(&self) -> &'static str {
+        "tcp"
+    }
+
+    fn read(&mut self, cycle: &mut Cycle, out: &mut Output) -> Result<(), ReadError> {
+        if cycle.slow && self.ask_kernel {
+            self.states = diag::count().ok();
+        }
+        let snmp = self.snmp.read()?;
+        let [established, out_segments, retransmits] =
+            table(snmp, b"Tcp:", &["CurrEstab", "OutSegs", "RetransSegs"])?;
+        let [udp_errors] = table(snmp, b"Udp:", &["InErrors"])?;
+        let time_wait = time_wait(self.sockstat.read()?)?;
+        let [overflows] = match self.netstat.read_optional()? {
+            Some(netstat) => table(netstat, b"TcpExt:", &["ListenOverflows"])?,
+            None => [None],
+        };
+        out.put(metric::TCP_ESTABLISHED, established);
+        out.put(metric::TCP_TIME_WAIT, time_wait);
+        out.put(metric::TCP_LISTEN, self.states.map(|states| states.listen));
+        out.put(metric::TCP_SYN_RECEIVED, self.states.map(|states| states.syn_received));
+        out.put(metric::TCP_CLOSE_WAIT, self.states.map(|states| states.close_wait));
+        out.put(metric::TCP_OUT_SEGMENTS, out_segments);
+        out.put(metric::TCP_RETRANSMITS, retransmits);
+        out.put(metric::TCP_LISTEN_OVERFLOWS, overflows);
+        out.put(metric::UDP_IN_ERRORS, udp_errors);
+        Ok(())
+    }
+}
+
+/// Values of `items` in a table of two lines, names above numbers, both led by `family`.
+fn table<const N: usize>(
+    text: Text<'_>,
+    family: &[u8],
+    items: &[&'static str; N],
+) -> Result<[Option<u64>; N], ReadError> {
+    let mut lines = text.lines().filter_map(|mut line| (line.word() == Some(family)).then_some(line));
+    let (Some(mut names), Some(mut numbers)) = (lines.next(), lines.next()) else {
+        return Err(text.missing(items.first().unwrap_or(&"table")));
+    };
+    let mut values = [None; N];
+    while let (Some(name), Some(value)) = (names.word(), numbers.word()) {
+        let Some(at) = items.iter().position(|item| item.as_bytes() == name) else { continue };
+        values[at] = Some(super::read::number(value).ok_or_else(|| numbers.bad(items[at], value))?);
+        if values.iter().all(Option::is_some) {
+            break;
+        }
+    }
+    Ok(values)
+}
+
+/// The number behind `tw` in the line of TCP sockets.
+fn time_wait(text: Text<'_>) -> Result<Option<u64>, ReadError> {
+    let Some(mut line) = text.lines().find_map(|mut line| (line.word() == Some(b"TCP:")).then_some(line))
+    else {
+        return Ok(None);
+    };
+    while let Some(word) = line.word() {
+        if word == b"tw" {
+            return line.number("tw").map(Some);
+        }
+    }
+    Ok(None)
+}
