@@ -46,6 +46,7 @@ fn query() -> Option<State> {
         return None;
     }
     let nanoseconds = time.status & libc::STA_NANO != 0;
+    #[allow(clippy::useless_conversion, reason = "the kernel's long has 32 bits on small machines")]
     let offset = i64::from(time.offset);
     Some(State {
         offset_us: if nanoseconds { offset / 1000 } else { offset },

@@ -32,12 +32,19 @@ struct Item<'a> {
 impl Pair {
     /// Looks twice, `pause` apart, so that rates can be told. Blocks meanwhile.
     #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "for a command that has nothing else to do meanwhile")]
     pub fn take(sampler: &mut Sampler, pause: Duration) -> Self {
         let now = || UnixMs::from_system(SystemTime::now());
         let before = sampler.tick(Seq(1), now());
         std::thread::sleep(pause);
         let after = sampler.tick(Seq(2), now());
-        Self { before, after, sensors: sampler.status() }
+        Self::new(before, after, sampler.status())
+    }
+
+    /// Two looks that were taken already.
+    #[must_use]
+    pub const fn new(before: Observation, after: Observation, sensors: Vec<SensorStatus>) -> Self {
+        Self { before, after, sensors }
     }
 
     fn seconds(&self) -> f64 {

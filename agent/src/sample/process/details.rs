@@ -49,10 +49,11 @@ impl Resolver {
             return;
         }
         let changed = std::fs::metadata(&self.passwd).and_then(|data| data.modified()).ok();
-        if changed.is_some() && changed != self.changed {
-            if let Ok(text) = read_once(&self.passwd) {
-                self.users = parse_users(&text);
-            }
+        if changed.is_some()
+            && changed != self.changed
+            && let Ok(text) = read_once(&self.passwd)
+        {
+            self.users = parse_users(&text);
         }
         self.changed = changed;
     }

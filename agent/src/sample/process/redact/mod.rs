@@ -5,9 +5,13 @@
 //! `Authorization: x`), at short options of well-known programs, at the user part of addresses, and at
 //! words that look like keys. A short secret without any such sign cannot be recognised.
 
+mod rules;
+#[cfg(test)]
+mod tests;
 use serde::Deserialize;
 use sysop_common::sample::MAX_TEXT;
 
+use self::rules::Match;
 use crate::sample::sensor::{clip, is_unsafe};
 
 /// What stands in place of a secret.
@@ -25,121 +29,12 @@ pub struct Redaction {
     pub prefixes: Vec<String>,
 }
 
-/// A name that contains one of these is that of a secret, after dashes, dots and underscores are taken out.
-const KEYS: [&str; 12] = [
-    "pass",
-    "pwd",
-    "secret",
-    "token",
-    "credential",
-    "auth",
-    "cookie",
-    "bearer",
-    "private",
-    "signature",
-    "jwt",
-    "sessionid",
-];
-/// A name that ends in one of these, or is one of these.
-const KEY_ENDS: [&str; 3] = ["key", "dsn", "connectionstring"];
-const WHOLE_KEYS: [&str; 4] = ["sig", "pin", "otp", "pw"];
-
-/// How keys of well-known services begin. In all of them at least twelve more characters follow.
-const PREFIXES: [&str; 36] = [
-    "AKIA",
-    "ASIA",
-    "AIza",
-    "ya29.",
-    "ghp_",
-    "gho_",
-    "ghu_",
-    "ghs_",
-    "ghr_",
-    "github_pat_",
-    "glpat-",
-    "glrt-",
-    "xoxb-",
-    "xoxp-",
-    "xoxa-",
-    "xoxs-",
-    "xapp-",
-    "sk-",
-    "sk_live_",
-    "rk_live_",
-    "pk_live_",
-    "eyJ",
-    "hvs.",
-    "npm_",
-    "pypi-",
-    "dckr_pat_",
-    "SG.",
-    "AGE-SECRET-KEY-",
-    "shpat_",
-    "dop_v1_",
-    "tskey-",
-    "ATATT",
-    "lin_api_",
-    "figd_",
-    "EAACEdEose0cBA",
-    "-----BEGIN",
-];
-const PREFIX_REST: usize = 12;
-
-/// Short options that carry a secret: program's name (with `*`, its beginning), option, where the secret
-/// stands.
-const OPTIONS: [(&str, &str, Place); 32] = [
-    ("mysql*", "-p", Place::Attached),
-    ("mariadb*", "-p", Place::Attached),
-    ("7z*", "-p", Place::Attached),
-    ("rar", "-hp", Place::Attached),
-    ("rar", "-p", Place::Attached),
-    ("unrar", "-p", Place::Attached),
-    ("xfreerdp", "/p:", Place::Attached),
-    ("sshpass", "-p", Place::Either),
-    ("redis-cli", "-a", Place::Either),
-    ("curl", "-u", Place::Either),
-    ("curl", "-U", Place::Either),
-    ("curl", "-b", Place::Either),
-    ("curl", "--user", Place::Either),
-    ("curl", "--proxy-user", Place::Either),
-    ("ldap*", "-w", Place::Either),
-    ("smbclient", "-U", Place::Either),
-    ("rpcclient", "-U", Place::Either),
-    ("net", "-U", Place::Either),
-    ("mosquitto_*", "-P", Place::Either),
-    ("mongo*", "-p", Place::Either),
-    ("docker", "-p", Place::Next),
-    ("podman", "-p", Place::Next),
-    ("zip", "-P", Place::Either),
-    ("unzip", "-P", Place::Either),
-    ("ipmitool", "-P", Place::Either),
-    ("sqlcmd", "-P", Place::Either),
-    ("snmp*", "-A", Place::Either),
-    ("snmp*", "-X", Place::Either),
-    ("snmp*", "-c", Place::Either),
-    ("openssl", "-k", Place::Either),
-    ("htpasswd", "", Place::Anywhere),
-    ("sqlplus", "", Place::Anywhere),
-];
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// In the same word only: the option alone asks at the terminal.
-    Attached,
-    /// In the next word only: attached it is another option.
-    Next,
-    /// In the same word or the next one.
-    Either,
-    /// Any argument may hold it.
-    Anywhere,
-}
-
 /// What the words so far say about the next one.
 #[derive(Debug, Default)]
 struct Scan {
     hide_next: bool,
-    /// Bit per row of [`OPTIONS`] whose program was seen.
-    options: u64,
+    /// The programs seen, as [`rules::programs`] tells them.
+    programs: u64,
     words: usize,
 }
 
@@ -169,7 +64,12 @@ impl Redaction {
             }
             let text: String = String::from_utf8_lossy(argument)
                 .chars()
-                .map(|c| if is_unsafe(c) { '\u{fffd}' } else { c })
+                // Words end at any blank, so each must look like one.
+                .map(|c| match c {
+                    c if c.is_whitespace() => ' ',
+                    c if is_unsafe(c) => '\u{fffd}',
+                    c => c,
+                })
                 .collect();
             // Titles that programs write over their arguments come as one long first argument.
             let text = if self.hide_arguments { text.split(' ').next().unwrap_or_default() } else { &text };
@@ -222,16 +122,29 @@ impl Redaction {
         if word.is_empty() {
             return Next::Show;
         }
-        if !program && let Some(next) = option(word, scan, out) {
-            return next;
+        let found = if program { None } else { rules::option(word, scan.programs) };
+        match found {
+            Some(Match::Whole) => {
+                out.push_str(HIDDEN);
+                return Next::Show;
+            }
+            Some(Match::Next) => {
+                out.push_str(word);
+                return Next::HideWord;
+            }
+            Some(Match::Attached(option)) => {
+                out.push_str(option);
+                out.push_str(HIDDEN);
+                return Next::RestHidden;
+            }
+            None => scan.programs |= rules::programs(word),
         }
-        note_program(word, scan);
         match self.announced(word, program) {
             Announced::Value(at) => {
                 self.put_plain(&word[..at], out);
                 out.push_str(HIDDEN);
                 // `--password=two words` is one argument.
-                if first { Next::RestHidden } else { Next::Show }
+                if first || quote_open(word) { Next::RestHidden } else { Next::Show }
             }
             Announced::NextWord => {
                 self.put_plain(word, out);
@@ -251,7 +164,7 @@ impl Redaction {
     /// Looks for a name that announces a secret.
     fn announced(&self, word: &str, program: bool) -> Announced {
         for (start, run) in runs(word, |c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-')) {
-            if !self.is_key(run) {
+            if !rules::is_key(run, &self.keys) {
                 continue;
             }
             let end = start + run.len();
@@ -273,15 +186,6 @@ impl Redaction {
         Announced::Nothing
     }
 
-    fn is_key(&self, name: &str) -> bool {
-        let name: String =
-            name.chars().filter(|c| c.is_ascii_alphanumeric()).map(|c| c.to_ascii_lowercase()).collect();
-        KEYS.iter().any(|key| name.contains(key))
-            || KEY_ENDS.iter().any(|key| name.ends_with(key))
-            || WHOLE_KEYS.contains(&name.as_str())
-            || self.keys.iter().any(|key| !key.is_empty() && name.contains(&key.to_ascii_lowercase()))
-    }
-
     /// Writes what no name announces: addresses lose their user's password, keys go.
     fn put_plain(&self, word: &str, out: &mut String) {
         let (before, secret, after) = userinfo(word);
@@ -297,7 +201,7 @@ impl Redaction {
         for (start, run) in runs(text, is_key_character) {
             // A path is looked at name by name; the slashes of base64 do not lead such a word.
             let path = run.starts_with(['/', '.', '~']);
-            let known = self.begins_like_key(run);
+            let known = rules::begins_like_key(run, &self.prefixes);
             out.push_str(&text[done..start]);
             done = start + run.len();
             if known {
@@ -308,23 +212,13 @@ impl Redaction {
         }
         out.push_str(&text[done..]);
     }
-
-    fn begins_like_key(&self, run: &str) -> bool {
-        let own = self.prefixes.iter().map(String::as_str).filter(|prefix| !prefix.is_empty());
-        PREFIXES.into_iter().chain(own).any(|prefix| {
-            run.match_indices(prefix).any(|(at, _)| {
-                let free = at == 0 || !run.as_bytes()[at - 1].is_ascii_alphanumeric();
-                free && run.len() - at >= prefix.len() + PREFIX_REST
-            })
-        })
-    }
 }
 
 /// Hides the parts of a run that are random, between dots and, in a path, slashes.
 fn put_without_random(run: &str, path: bool, out: &mut String) {
     for part in run.split_inclusive(|c| c == '.' || (path && c == '/')) {
         let name = part.trim_end_matches(['.', '/']);
-        if is_random(name) {
+        if rules::is_random(name) {
             out.push_str(HIDDEN);
             out.push_str(&part[name.len()..]);
         } else {
@@ -345,6 +239,9 @@ fn hide_next_word<'a>(mut rest: &'a str, scan: &mut Scan, out: &mut String) -> &
             out.push_str(&rest[..blank]);
             out.push_str(HIDDEN);
             scan.hide_next = false;
+            if quote_open(&rest[blank..end]) {
+                return "";
+            }
         }
         rest = &rest[end..];
     }
@@ -370,55 +267,33 @@ enum Next {
     RestHidden,
 }
 
-/// A short option of a program seen before.
-fn option(word: &str, scan: &Scan, out: &mut String) -> Option<Next> {
-    let rows = OPTIONS.iter().enumerate().filter(|(row, _)| scan.options & (1 << row) != 0);
-    for (_, (_, option, place)) in rows {
-        if *place == Place::Anywhere {
-            out.push_str(HIDDEN);
-            return Some(Next::Show);
-        }
-        let Some(value) = word.strip_prefix(option) else { continue };
-        if value.is_empty() {
-            if *place != Place::Attached {
-                out.push_str(word);
-                return Some(Next::HideWord);
-            }
-        } else if *place != Place::Next && (!option.starts_with("--") || value.starts_with('=')) {
-            out.push_str(option);
-            out.push_str(HIDDEN);
-            return Some(Next::RestHidden);
-        }
-    }
-    None
-}
-
-fn note_program(word: &str, scan: &mut Scan) {
-    let name = word.rsplit('/').next().unwrap_or_default();
-    for (row, (program, ..)) in OPTIONS.iter().enumerate() {
-        let matches = match program.strip_suffix('*') {
-            Some(family) => name.starts_with(family),
-            None => name == *program,
-        };
-        if matches {
-            scan.options |= 1 << row;
-        }
-    }
-}
-
-/// End of the word that `text` begins with; blanks between quotes belong to it, and a quote that is not
-/// closed takes everything.
+/// End of the word that `text` begins with. Blanks between quotes belong to it, unless the quote is not
+/// closed, as an apostrophe is not.
 fn word_end(text: &str) -> usize {
-    let mut quote = None;
+    let (mut quote, mut blank) = (None, None);
     for (at, c) in text.char_indices() {
         match (quote, c) {
-            (Some(open), c) if c == open => quote = None,
+            (Some(open), c) if c == open => (quote, blank) = (None, None),
+            (Some(_), ' ') => blank = blank.or(Some(at)),
             (None, '"' | '\'') => quote = Some(c),
             (None, ' ') => return at,
             _ => {}
         }
     }
-    text.len()
+    blank.unwrap_or(text.len())
+}
+
+/// Whether a quote is open at the word's end: then a secret in it may go on behind it.
+fn quote_open(word: &str) -> bool {
+    let mut quote = None;
+    for c in word.chars() {
+        match quote {
+            Some(open) if c == open => quote = None,
+            None if matches!(c, '"' | '\'') => quote = Some(c),
+            _ => {}
+        }
+    }
+    quote.is_some()
 }
 
 /// Runs of characters that `belongs` accepts, with where they start.
@@ -446,23 +321,3 @@ fn userinfo(word: &str) -> (&str, bool, &str) {
     };
     if start < at { (&word[..start], true, &word[at..]) } else { none }
 }
-
-/// Long and of mixed characters, as random keys are. Identifiers in the usual form are not.
-fn is_random(run: &str) -> bool {
-    let any = |test: fn(&u8) -> bool| run.as_bytes().iter().any(test);
-    let (digit, lower, upper) =
-        (any(u8::is_ascii_digit), any(u8::is_ascii_lowercase), any(u8::is_ascii_uppercase));
-    let mixed =
-        (run.len() >= 32 && digit && (lower || upper)) || (run.len() >= 20 && digit && lower && upper);
-    mixed && !is_uuid(run)
-}
-
-fn is_uuid(run: &str) -> bool {
-    let groups: Vec<&str> = run.split('-').collect();
-    groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12])
-        && groups.iter().all(|group| group.bytes().all(|b| b.is_ascii_hexdigit()))
-}
-
-#[cfg(test)]
-#[path = "redact_tests.rs"]
-mod tests;

@@ -276,5 +276,4 @@ pub(super) enum Value<'a> {
 }
 
 #[cfg(test)]
-#[path = "wire_tests.rs"]
 mod tests;

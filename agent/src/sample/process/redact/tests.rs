@@ -1,3 +1,5 @@
+//! No secret shows, in whatever way a command line carries it.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -54,6 +56,9 @@ const SPOTS: &[&str] = &[
     "openssl|enc|-aes-256-cbc|-pass|pass:§",
     "wget|--http-password=§",
     "title with password=§ in it",
+    "sh|-c|echo it's; run --password § now",
+    "sh|-c|run --password\t§\n now",
+    "sh|-c|PGPASSWORD='a §",
 ];
 
 proptest! {

@@ -1,3 +1,5 @@
+//! Messages of both byte orders, and bytes that are none.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,0 +1,187 @@
+//! The tables: what announces a secret, and what a secret looks like.
+
+/// A name that contains one of these is that of a secret, after dashes, dots and underscores are taken out.
+const KEYS: [&str; 12] = [
+    "pass",
+    "pwd",
+    "secret",
+    "token",
+    "credential",
+    "auth",
+    "cookie",
+    "bearer",
+    "private",
+    "signature",
+    "jwt",
+    "sessionid",
+];
+/// A name that ends in one of these, or is one of these.
+const KEY_ENDS: [&str; 3] = ["key", "dsn", "connectionstring"];
+const WHOLE_KEYS: [&str; 4] = ["sig", "pin", "otp", "pw"];
+
+/// How keys of well-known services begin. In all of them at least twelve more characters follow.
+const PREFIXES: [&str; 36] = [
+    "AKIA",
+    "ASIA",
+    "AIza",
+    "ya29.",
+    "ghp_",
+    "gho_",
+    "ghu_",
+    "ghs_",
+    "ghr_",
+    "github_pat_",
+    "glpat-",
+    "glrt-",
+    "xoxb-",
+    "xoxp-",
+    "xoxa-",
+    "xoxs-",
+    "xapp-",
+    "sk-",
+    "sk_live_",
+    "rk_live_",
+    "pk_live_",
+    "eyJ",
+    "hvs.",
+    "npm_",
+    "pypi-",
+    "dckr_pat_",
+    "SG.",
+    "AGE-SECRET-KEY-",
+    "shpat_",
+    "dop_v1_",
+    "tskey-",
+    "ATATT",
+    "lin_api_",
+    "figd_",
+    "EAACEdEose0cBA",
+    "-----BEGIN",
+];
+const PREFIX_REST: usize = 12;
+
+/// Short options that carry a secret: program's name (with `*`, its beginning), option, where the secret
+/// stands.
+const OPTIONS: [(&str, &str, Place); 32] = [
+    ("mysql*", "-p", Place::Attached),
+    ("mariadb*", "-p", Place::Attached),
+    ("7z*", "-p", Place::Attached),
+    ("rar", "-hp", Place::Attached),
+    ("rar", "-p", Place::Attached),
+    ("unrar", "-p", Place::Attached),
+    ("xfreerdp", "/p:", Place::Attached),
+    ("sshpass", "-p", Place::Either),
+    ("redis-cli", "-a", Place::Either),
+    ("curl", "-u", Place::Either),
+    ("curl", "-U", Place::Either),
+    ("curl", "-b", Place::Either),
+    ("curl", "--user", Place::Either),
+    ("curl", "--proxy-user", Place::Either),
+    ("ldap*", "-w", Place::Either),
+    ("smbclient", "-U", Place::Either),
+    ("rpcclient", "-U", Place::Either),
+    ("net", "-U", Place::Either),
+    ("mosquitto_*", "-P", Place::Either),
+    ("mongo*", "-p", Place::Either),
+    ("docker", "-p", Place::Next),
+    ("podman", "-p", Place::Next),
+    ("zip", "-P", Place::Either),
+    ("unzip", "-P", Place::Either),
+    ("ipmitool", "-P", Place::Either),
+    ("sqlcmd", "-P", Place::Either),
+    ("snmp*", "-A", Place::Either),
+    ("snmp*", "-X", Place::Either),
+    ("snmp*", "-c", Place::Either),
+    ("openssl", "-k", Place::Either),
+    ("htpasswd", "", Place::Anywhere),
+    ("sqlplus", "", Place::Anywhere),
+];
+
+/// Where a program's option has its secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In the same word only: the option alone asks at the terminal.
+    Attached,
+    /// In the next word only: attached it is another option.
+    Next,
+    /// In the same word or the next one.
+    Either,
+    /// Any argument may hold it.
+    Anywhere,
+}
+
+/// Whether `name` is that of a secret; `own` are the host's own words.
+pub(super) fn is_key(name: &str, own: &[String]) -> bool {
+    let name: String =
+        name.chars().filter(|c| c.is_ascii_alphanumeric()).map(|c| c.to_ascii_lowercase()).collect();
+    KEYS.iter().any(|key| name.contains(key))
+        || KEY_ENDS.iter().any(|key| name.ends_with(key))
+        || WHOLE_KEYS.contains(&name.as_str())
+        || own.iter().any(|key| !key.is_empty() && name.contains(&key.to_ascii_lowercase()))
+}
+
+/// Whether a known beginning of a key stands in `run`; `own` are the host's own beginnings.
+pub(super) fn begins_like_key(run: &str, own: &[String]) -> bool {
+    let own = own.iter().map(String::as_str).filter(|prefix| !prefix.is_empty());
+    PREFIXES.into_iter().chain(own).any(|prefix| {
+        run.match_indices(prefix).any(|(at, _)| {
+            let free = at == 0 || !run.as_bytes()[at - 1].is_ascii_alphanumeric();
+            free && run.len() - at >= prefix.len() + PREFIX_REST
+        })
+    })
+}
+
+/// Rows of [`OPTIONS`] whose program is named by `word`, as bits.
+pub(super) fn programs(word: &str) -> u64 {
+    let name = word.rsplit('/').next().unwrap_or_default();
+    let named = OPTIONS.iter().enumerate().filter(|(_, (program, ..))| match program.strip_suffix('*') {
+        Some(family) => name.starts_with(family),
+        None => name == *program,
+    });
+    named.fold(0, |bits, (row, _)| bits | 1 << row)
+}
+
+/// What a word is to one of the programs seen before.
+pub(super) enum Match<'a> {
+    /// All of it may be a secret.
+    Whole,
+    /// The option alone: the next word is the secret.
+    Next,
+    /// The option, with the secret behind it.
+    Attached(&'a str),
+}
+
+/// Looks for a short option of the programs in `seen`.
+pub(super) fn option(word: &str, seen: u64) -> Option<Match<'_>> {
+    let rows = OPTIONS.iter().enumerate().filter(|(row, _)| seen & (1 << row) != 0);
+    for (_, (_, option, place)) in rows {
+        if *place == Place::Anywhere {
+            return Some(Match::Whole);
+        }
+        let Some(value) = word.strip_prefix(option) else { continue };
+        if value.is_empty() {
+            if *place != Place::Attached {
+                return Some(Match::Next);
+            }
+        } else if *place != Place::Next && (!option.starts_with("--") || value.starts_with('=')) {
+            return Some(Match::Attached(option));
+        }
+    }
+    None
+}
+
+/// Long and of mixed characters, as random keys are. Identifiers in the usual form are not.
+pub(super) fn is_random(run: &str) -> bool {
+    let any = |test: fn(&u8) -> bool| run.as_bytes().iter().any(test);
+    let (digit, lower, upper) =
+        (any(u8::is_ascii_digit), any(u8::is_ascii_lowercase), any(u8::is_ascii_uppercase));
+    let mixed =
+        (run.len() >= 32 && digit && (lower || upper)) || (run.len() >= 20 && digit && lower && upper);
+    mixed && !is_uuid(run)
+}
+
+fn is_uuid(run: &str) -> bool {
+    let groups: Vec<&str> = run.split('-').collect();
+    groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12])
+        && groups.iter().all(|group| group.bytes().all(|b| b.is_ascii_hexdigit()))
+}
