@@ -27,6 +27,7 @@ pub(super) fn run(setting: &Setting) -> Result<Vec<Case>> {
     command
         .current_dir(&folder)
         .env("SYSOP_CONTROLLER", setting.target.join("debug/sysop-controller"))
+        .env("SYSOP_SHOTS", setting.target.join("browser"))
         .env("CHROMIUM", crate::shell::find("chromium").unwrap_or_default())
         .args(["--test", "--test-concurrency=1", "--test-reporter=./report.mjs"])
         .args(stories);

@@ -14,11 +14,16 @@ pub(crate) struct Need {
     packages: &'static [&'static str],
 }
 
+/// The probe that asks for its version as well.
+const NODE: &str = "node";
+
+/// The oldest Node that the web assets and the browser stories work with.
+const NODE_MAJOR: u32 = 20;
+
 /// A C compiler for ring and SQLite, Node and npm for the web assets.
 pub(crate) const BUILD: &[Need] = &[
     Need { probe: "cc", packages: &["build-essential"] },
-    Need { probe: "node", packages: &["nodejs"] },
-    Need { probe: "npm", packages: &["npm"] },
+    Need { probe: NODE, packages: &["nodejs", "npm"] },
 ];
 
 /// What judges the units.
@@ -40,7 +45,11 @@ pub(crate) const BROWSER: &[Need] = &[
 
 impl Need {
     fn is_met(&self) -> bool {
-        if self.probe.starts_with('/') { Path::new(self.probe).exists() } else { find(self.probe).is_some() }
+        match self.probe {
+            NODE => find("npm").is_some() && node_major().is_some_and(|major| major >= NODE_MAJOR),
+            path if path.starts_with('/') => Path::new(path).exists(),
+            program => find(program).is_some(),
+        }
     }
 }
 
@@ -69,12 +78,22 @@ pub(crate) fn ensure(needs: &[Need]) -> Result<Option<String>> {
         apt(&install)?;
     }
     let still = missing(needs);
-    Ok((!still.is_empty())
-        .then(|| format!("could not install {}: see apt-get's words above", still.join(" "))))
+    Ok((!still.is_empty()).then(|| {
+        format!("could not install {}: see apt-get's words above{}", still.join(" "), node_hint(&still))
+    }))
 }
 
 fn missing(needs: &[Need]) -> Vec<&'static str> {
     needs.iter().filter(|need| !need.is_met()).flat_map(|need| need.packages).copied().collect()
+}
+
+fn node_hint(missing: &[&str]) -> String {
+    if missing.contains(&"nodejs") { format!("; Node must be {NODE_MAJOR} or newer") } else { String::new() }
+}
+
+fn node_major() -> Option<u32> {
+    let version = capture(Command::new("node").arg("--version")).ok()?.ok()?;
+    version.trim().trim_start_matches('v').split('.').next()?.parse().ok()
 }
 
 /// Words before a command that make it run as root; `None` where nothing does.
