@@ -14,6 +14,8 @@ pub mod run_states;
 pub mod runs;
 pub mod samples;
 pub mod settings;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod users;
 pub mod web_sessions;
 
