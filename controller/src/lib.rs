@@ -10,6 +10,8 @@
 pub mod audit;
 pub mod clock;
 pub mod config;
+pub mod identity;
+pub mod link;
 pub mod store;
 pub mod wake;
 pub mod web;
