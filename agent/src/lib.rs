@@ -9,3 +9,4 @@ pub mod guard;
 pub mod identity;
 pub mod journal;
 pub mod sample;
+pub mod spool;
