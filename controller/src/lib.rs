@@ -7,11 +7,8 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods, clippy::disallowed_macros))]
 #![forbid(unsafe_code)]
 
-pub mod audit;
 pub mod clock;
 pub mod config;
-pub mod identity;
-pub mod link;
 pub mod store;
 pub mod wake;
 pub mod web;

@@ -1,6 +1,27 @@
-//! Dashboard: pages, their parts, and what they are made of.
+//! Dashboard and API: who may ask what, pages and their parts, live streams.
+//!
+//! The web knows the store and wakes the steps that act; it never sends an action itself.
 
+pub mod admit;
+pub mod api;
 pub mod assets;
+pub mod auth;
+pub mod context;
+pub mod csrf;
+pub mod envelope;
+pub mod error;
+pub mod extract;
 pub mod layout;
+pub mod limits;
 pub mod pages;
+pub mod peer;
+pub mod router;
+pub mod serve;
+pub mod session;
+pub mod state;
+#[cfg(test)]
+mod tests;
 pub mod widgets;
+
+pub use serve::{TlsError, serve, tls_config, tls_from_files};
+pub use state::{AppState, Inputs};

@@ -3,6 +3,7 @@
 use axum::http::StatusCode;
 use maud::{Markup, html};
 
+use crate::web::error::Problem;
 use crate::web::layout::{Ctx, Fragment, Page};
 use crate::web::widgets::{Icon, icons, note};
 
@@ -71,6 +72,36 @@ pub fn slow_down(ctx: &Ctx, seconds: u64) -> Page {
         &words,
         html! { a class="btn pri" href=(ctx.path) { "Try again" } },
     )
+}
+
+/// The page for `problem`; `id` is what the log calls the request.
+#[must_use]
+pub fn of_problem(ctx: &Ctx, problem: &Problem, id: &str) -> Page {
+    match problem.status {
+        StatusCode::NOT_FOUND => not_found(ctx),
+        StatusCode::FORBIDDEN if problem.kind == "foreign" => stale_form(ctx),
+        StatusCode::FORBIDDEN if problem.field.as_deref() == Some("role") => {
+            forbidden(ctx, problem.remedy.as_deref().unwrap_or("another role"))
+        }
+        StatusCode::TOO_MANY_REQUESTS => slow_down(ctx, u64::from(problem.retry_after.unwrap_or(1))),
+        StatusCode::INTERNAL_SERVER_ERROR => internal(ctx, id),
+        status => {
+            let mut words = sentence(&problem.detail);
+            if let Some(remedy) = &problem.remedy {
+                words.push(' ');
+                words.push_str(&sentence(remedy));
+            }
+            let way = html! { a class="btn pri" href="/" { "To the overview" } };
+            page(ctx, status, icons::PLUG_CONNECTED_X, "That was not taken", &words, way)
+        }
+    }
+}
+
+/// A capital at the start, a stop at the end.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}.", letters.as_str().trim_end_matches('.'))
 }
 
 fn page(ctx: &Ctx, status: StatusCode, sign: Icon, title: &str, words: &str, way: Markup) -> Page {

@@ -5,14 +5,13 @@ pub mod approvals;
 pub mod audit;
 mod entrance;
 pub mod errors;
-#[cfg(test)]
-mod gallery;
 pub mod host;
 pub mod hosts;
 pub mod incident;
 pub mod incidents;
 pub mod login;
 pub mod overview;
+pub mod password;
 pub mod proposal;
 pub mod run;
 pub mod run_new;

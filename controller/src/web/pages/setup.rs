@@ -1,9 +1,20 @@
 //! First start: the code from the controller's console proves who may make the first account.
 
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
 use maud::{Markup, html};
+use serde::Deserialize;
 
 use super::entrance;
+use super::login::entered;
+use crate::web::auth::sign_in::{self, NotSignedIn};
+use crate::web::context::Frame;
+use crate::web::error::Problem;
+use crate::web::extract::Form;
 use crate::web::layout::{Ctx, Fragment, Page};
+use crate::web::peer::Client;
+use crate::web::state::AppState;
 use crate::web::widgets::form::{self, Field};
 
 /// What the page shows.
@@ -60,4 +71,58 @@ fn fields(view: &SetupView) -> Markup {
             hint: Some("At least 12 characters. Three or four words are easier to keep than signs."), least: Some(12), ..Field::default() }.draw())
         button class="btn pri big full" { "Create the account and sign in" }
     }
+}
+
+/// Shows the page.
+///
+/// # Errors
+/// None of its own.
+pub async fn show(State(state): State<AppState>, client: Client, frame: Frame) -> Result<Response, Problem> {
+    let view = SetupView {
+        controller: client.origin(),
+        ca_fingerprint: format!("sha256:{}", state.ca_fingerprint),
+        ..SetupView::default()
+    };
+    Ok(page(&frame.ctx, &view).answer(&frame.ctx, &frame.headers))
+}
+
+/// The form.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetupForm {
+    code: String,
+    username: String,
+    password: String,
+}
+
+/// Makes the first account and signs it in.
+///
+/// # Errors
+/// When something failed here, or too many tries came.
+pub async fn submit(
+    State(state): State<AppState>,
+    client: Client,
+    frame: Frame,
+    Form(form): Form<SetupForm>,
+) -> Result<Response, Problem> {
+    let made = sign_in::set_up(&state, &client, &form.code, &form.username, &form.password).await;
+    let mut view = SetupView {
+        controller: client.origin(),
+        ca_fingerprint: format!("sha256:{}", state.ca_fingerprint),
+        code: form.code.chars().take(64).collect(),
+        username: form.username.chars().take(64).collect(),
+        ..SetupView::default()
+    };
+    match made {
+        Ok((_, cookie)) => return Ok(entered(&cookie, "/")),
+        Err(NotSignedIn::Field("code", _) | NotSignedIn::Wrong) => {
+            view.code_error = Some("This is not the code on the console. It changes at each start.".to_owned());
+        }
+        Err(NotSignedIn::Field("username", must)) => view.username_error = Some(format!("The name {must}.")),
+        Err(NotSignedIn::Field(_, must)) => view.password_error = Some(format!("The password {must}.")),
+        Err(NotSignedIn::Wait(seconds)) => return Err(Problem::too_many("too many tries", seconds)),
+        Err(NotSignedIn::Problem(problem)) => return Err(problem),
+    }
+    let answer = page(&frame.ctx, &view).status(StatusCode::UNPROCESSABLE_ENTITY);
+    Ok(answer.answer(&frame.ctx, &frame.headers))
 }

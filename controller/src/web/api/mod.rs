@@ -1,0 +1,92 @@
+//! `/api/v1`: what the pages show and do, for programs.
+//!
+//! Times are integer milliseconds since 1970 UTC. Lists come in parts: `limit` says how many, `after`
+//! is the `next` of the part before. Unknown parameters and fields are refused, so that a slip does not
+//! pass for a filter.
+
+pub mod health;
+pub mod openapi;
+pub mod tokens;
+pub mod users;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::store::users::Role;
+
+/// How many of a list come at once: 1 to 200, 50 where nothing is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Limit(pub u32);
+
+impl Default for Limit {
+    fn default() -> Self {
+        Self(50)
+    }
+}
+
+impl TryFrom<String> for Limit {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        match text.parse() {
+            Ok(limit @ 1..=200) => Ok(Self(limit)),
+            _ => Err("must be a whole number from 1 to 200"),
+        }
+    }
+}
+
+/// A part of a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct List<T> {
+    /// The entries.
+    pub items: Vec<T>,
+    /// Value of `after` for the next part; null at the end.
+    pub next: Option<String>,
+}
+
+impl<T> List<T> {
+    /// A part of at most `limit` entries; `found` has one more when there is a next part.
+    pub fn cut<F>(mut found: Vec<F>, limit: Limit, key: impl Fn(&F) -> String) -> Self
+    where
+        T: From<F>,
+    {
+        let limit = limit.0 as usize;
+        let more = found.len() > limit;
+        found.truncate(limit);
+        let next = if more { found.last().map(key) } else { None };
+        Self { items: found.into_iter().map(T::from).collect(), next }
+    }
+}
+
+/// A role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RoleWord {
+    /// Reads.
+    Viewer,
+    /// Reads, approves, starts runs, acknowledges incidents.
+    Operator,
+    /// Everything.
+    Admin,
+}
+
+impl From<Role> for RoleWord {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Viewer => Self::Viewer,
+            Role::Operator => Self::Operator,
+            Role::Admin => Self::Admin,
+        }
+    }
+}
+
+impl From<RoleWord> for Role {
+    fn from(role: RoleWord) -> Self {
+        match role {
+            RoleWord::Viewer => Self::Viewer,
+            RoleWord::Operator => Self::Operator,
+            RoleWord::Admin => Self::Admin,
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! The API's description, made from the handlers.
+
+use std::sync::LazyLock;
+
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+
+/// All of the API.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Smart System Operator",
+        description = "Times are integer milliseconds since 1970 UTC. Lists come in parts (`limit`, `after`). \
+            Errors are `application/problem+json` and name the field and the remedy."
+    ),
+    paths(
+        super::health::health,
+        super::health::ready,
+        super::tokens::list,
+        super::tokens::create,
+        super::tokens::revoke,
+        super::users::list,
+        super::users::create,
+        super::users::change,
+    ),
+    modifiers(&Doors),
+    security(("token" = []), ("session" = []))
+)]
+pub struct Description;
+
+struct Doors;
+
+impl Modify for Doors {
+    fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
+        let components = api.components.get_or_insert_default();
+        let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(
+            "A token made by an administrator or by `sysop-controller token create`",
+        ));
+        components.add_security_scheme("token", SecurityScheme::Http(token.build()));
+        let session = ApiKey::Cookie(ApiKeyValue::with_description(
+            "__Host-sysop",
+            "The dashboard's session. What changes something carries x-csrf-token too",
+        ));
+        components.add_security_scheme("session", SecurityScheme::ApiKey(session));
+    }
+}
+
+static TEXT: LazyLock<String> =
+    LazyLock::new(|| Description::openapi().to_json().unwrap_or_else(|_| "{}".to_owned()));
+
+/// The description as JSON.
+pub async fn document() -> Response {
+    ([(CONTENT_TYPE, "application/json")], TEXT.as_str()).into_response()
+}

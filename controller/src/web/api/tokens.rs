@@ -1,0 +1,128 @@
+//! Tokens for programs.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use sysop_common::time::UnixMs;
+use utoipa::{IntoParams, ToSchema};
+
+use super::{Limit, List, RoleWord};
+use crate::store::api_tokens::{self, ApiToken, NewApiToken};
+use crate::store::users::{NAME_RULE, valid_name};
+use crate::web::auth::{Principal, secret};
+use crate::web::error::Problem;
+use crate::web::extract::{Id, Json, Params};
+use crate::web::state::AppState;
+
+/// A token, without what opens the door.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Token {
+    id: String,
+    name: String,
+    role: RoleWord,
+    created_by: String,
+    created_at: i64,
+    /// End of its life; null for none.
+    expires_at: Option<i64>,
+    /// Last use, to the minute.
+    last_used: Option<i64>,
+    revoked_at: Option<i64>,
+}
+
+impl From<ApiToken> for Token {
+    fn from(token: ApiToken) -> Self {
+        Self {
+            id: token.id,
+            name: token.name,
+            role: token.role.into(),
+            created_by: token.created_by,
+            created_at: token.created_at.0,
+            expires_at: token.expires_at.map(|at| at.0),
+            last_used: token.last_used.map(|at| at.0),
+            revoked_at: token.revoked_at.map(|at| at.0),
+        }
+    }
+}
+
+/// Which part of the list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Paging {
+    /// How many: 1 to 200, else 50.
+    #[serde(default)]
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 200)]
+    limit: Limit,
+    /// `next` of the part before.
+    #[serde(default)]
+    #[param(max_length = 64, value_type = Option<String>)]
+    after: String,
+}
+
+/// Tokens, oldest first.
+#[utoipa::path(get, path = "/api/v1/tokens", tag = "tokens", params(Paging), responses((status = 200, body = List<Token>)))]
+pub async fn list(
+    State(state): State<AppState>,
+    Params(paging): Params<Paging>,
+) -> Result<axum::Json<List<Token>>, Problem> {
+    let found = api_tokens::list(&state.db, &paging.after, paging.limit.0 + 1).await?;
+    Ok(axum::Json(List::cut(found, paging.limit, |token| token.id.clone())))
+}
+
+/// A token to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewToken {
+    /// Name, for people: small letters, digits, `.`, `_`, `-`.
+    #[schema(min_length = 1, max_length = 64)]
+    name: String,
+    /// What its holder may do.
+    role: RoleWord,
+    /// End of its life, ms since 1970; without it the token lives until it is revoked.
+    expires_at: Option<i64>,
+}
+
+/// A new token. `token` is shown this once.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MadeToken {
+    #[serde(flatten)]
+    about: Token,
+    /// What the program sends as `Authorization: Bearer …`. Only its hash is stored.
+    token: String,
+}
+
+/// Makes a token in the name of the one who asks.
+#[utoipa::path(post, path = "/api/v1/tokens", tag = "tokens", request_body = NewToken,
+    responses((status = 201, body = MadeToken), (status = 422, description = "A field does not fit")))]
+pub async fn create(
+    State(state): State<AppState>,
+    principal: Principal,
+    Json(new): Json<NewToken>,
+) -> Result<(StatusCode, axum::Json<MadeToken>), Problem> {
+    let now = state.now();
+    if !valid_name(&new.name) {
+        return Err(Problem::invalid("name", NAME_RULE));
+    }
+    if new.expires_at.is_some_and(|at| at <= now.0) {
+        return Err(Problem::invalid("expires_at", "must lie in the future, in ms since 1970"));
+    }
+    let (token, hash) = secret::api_token()?;
+    let about = NewApiToken {
+        hash: &hash,
+        name: &new.name,
+        role: new.role.into(),
+        created_by: &principal.actor(),
+        expires_at: new.expires_at.map(UnixMs),
+    };
+    let made = api_tokens::create(&state.db, about, now).await?;
+    Ok((StatusCode::CREATED, axum::Json(MadeToken { about: made.into(), token })))
+}
+
+/// Revokes a token; its streams end within a second.
+#[utoipa::path(delete, path = "/api/v1/tokens/{id}", tag = "tokens", params(("id" = String, Path, description = "The token's id")),
+    responses((status = 204), (status = 404, description = "No such token")))]
+pub async fn revoke(State(state): State<AppState>, Id(id): Id<String>) -> Result<StatusCode, Problem> {
+    api_tokens::revoke(&state.db, &id, state.now()).await?;
+    state.ended.wake();
+    Ok(StatusCode::NO_CONTENT)
+}

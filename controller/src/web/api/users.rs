@@ -1,0 +1,126 @@
+//! Users of the dashboard.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{Limit, List, RoleWord};
+use crate::store::users::{self, NAME_RULE, NewUser, valid_name};
+use crate::web::auth::sign_in::check_new;
+use crate::web::error::Problem;
+use crate::web::extract::{Id, Json, Params};
+use crate::web::state::AppState;
+
+/// A user.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct User {
+    id: String,
+    name: String,
+    role: RoleWord,
+    /// Whether the password must be changed at the next sign-in.
+    must_change: bool,
+    created_at: i64,
+    /// Since when the user may not sign in; null while it may.
+    disabled_at: Option<i64>,
+}
+
+impl From<users::User> for User {
+    fn from(user: users::User) -> Self {
+        Self {
+            id: user.id,
+            name: user.name,
+            role: user.role.into(),
+            must_change: user.must_change,
+            created_at: user.created_at.0,
+            disabled_at: user.disabled_at.map(|at| at.0),
+        }
+    }
+}
+
+/// Which part of the list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Paging {
+    /// How many: 1 to 200, else 50.
+    #[serde(default)]
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 200)]
+    limit: Limit,
+    /// `next` of the part before.
+    #[serde(default)]
+    #[param(max_length = 64, value_type = Option<String>)]
+    after: String,
+}
+
+/// Users by name.
+#[utoipa::path(get, path = "/api/v1/users", tag = "users", params(Paging), responses((status = 200, body = List<User>)))]
+pub async fn list(
+    State(state): State<AppState>,
+    Params(paging): Params<Paging>,
+) -> Result<axum::Json<List<User>>, Problem> {
+    let found = users::list(&state.db, &paging.after, paging.limit.0 + 1).await?;
+    Ok(axum::Json(List::cut(found, paging.limit, |user| user.name.clone())))
+}
+
+/// A user to be made.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewUserBody {
+    /// Sign-in name: small letters, digits, `.`, `_`, `-`.
+    #[schema(min_length = 1, max_length = 64)]
+    name: String,
+    /// First password, to be changed at the first sign-in; at least 12 characters.
+    #[schema(min_length = 12, max_length = 256)]
+    password: String,
+    /// What the user may do.
+    role: RoleWord,
+}
+
+/// Makes a user, who must change the password at the first sign-in.
+#[utoipa::path(post, path = "/api/v1/users", tag = "users", request_body = NewUserBody,
+    responses((status = 201, body = User), (status = 409, description = "The name is taken"), (status = 422, description = "A field does not fit")))]
+pub async fn create(
+    State(state): State<AppState>,
+    Json(new): Json<NewUserBody>,
+) -> Result<(StatusCode, axum::Json<User>), Problem> {
+    if !valid_name(&new.name) {
+        return Err(Problem::invalid("name", NAME_RULE));
+    }
+    check_new(&new.name, &new.password).map_err(|must| Problem::invalid("password", must))?;
+    let hash = state.hasher.hash(&new.password).await?;
+    let user =
+        NewUser { name: &new.name, password_hash: &hash, role: new.role.into(), must_change: true };
+    let made = users::create(&state.db, user, state.now()).await?;
+    Ok((StatusCode::CREATED, axum::Json(made.into())))
+}
+
+/// A change of a user.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Change {
+    /// Another role.
+    role: Option<RoleWord>,
+    /// Whether the user may not sign in.
+    disabled: Option<bool>,
+}
+
+/// Changes a user's role, or whether it may sign in; its sessions end.
+#[utoipa::path(patch, path = "/api/v1/users/{id}", tag = "users", params(("id" = String, Path, description = "The user's id")),
+    request_body = Change,
+    responses((status = 200, body = User), (status = 404, description = "No such user"), (status = 409, description = "It is the last administrator")))]
+pub async fn change(
+    State(state): State<AppState>,
+    Id(id): Id<String>,
+    Json(change): Json<Change>,
+) -> Result<axum::Json<User>, Problem> {
+    let user = users::get(&state.db, &id).await?.ok_or_else(|| Problem::not_found("user"))?;
+    if change.role.is_none() && change.disabled.is_none() {
+        return Err(Problem::invalid("role", "or disabled must be given"));
+    }
+    let role = change.role.map_or(user.role, Into::into);
+    let disabled = change.disabled.unwrap_or(user.disabled_at.is_some());
+    let changed = users::change(&state.db, &id, role, disabled, state.now()).await?;
+    state.ended.wake();
+    Ok(axum::Json(changed.into()))
+}

@@ -1,0 +1,156 @@
+//! Signing in and out, the first account, changing a password.
+
+use super::principal::{Principal, Way};
+use crate::config::weak_password;
+use crate::store::users::{self, NAME_RULE, NewUser, Role, User, valid_name};
+use crate::store::web_sessions::{self, NewSession};
+use crate::web::error::Problem;
+use crate::web::peer::Client;
+use crate::web::session;
+use crate::web::state::AppState;
+
+/// Why nobody was signed in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotSignedIn {
+    /// Name or password are wrong, whichever.
+    Wrong,
+    /// The next try counts in so many seconds.
+    Wait(u32),
+    /// A field must be changed: its name and what it must be.
+    Field(&'static str, String),
+    /// Something else.
+    Problem(Problem),
+}
+
+impl<E: Into<Problem>> From<E> for NotSignedIn {
+    fn from(error: E) -> Self {
+        Self::Problem(error.into())
+    }
+}
+
+/// Value of `Set-Cookie` that carries a new session.
+pub type Cookie = String;
+
+/// Signs a person in. An unknown name, a wrong password and a disabled user look alike, also in time.
+///
+/// # Errors
+/// See [`NotSignedIn`].
+pub async fn sign_in(
+    state: &AppState,
+    client: &Client,
+    name: &str,
+    password: &str,
+) -> Result<(User, Cookie), NotSignedIn> {
+    let account: String = name.trim().chars().take(64).collect::<String>().to_ascii_lowercase();
+    take_try(state, client, &account)?;
+    let found = users::with_password(&state.db, &account).await?;
+    let found = found.filter(|(user, _)| user.disabled_at.is_none());
+    let (user, hash) = found.unzip();
+    if !state.hasher.verify(password, hash).await? {
+        return Err(NotSignedIn::Wrong);
+    }
+    let Some(user) = user else { return Err(NotSignedIn::Wrong) };
+    state.throttle.give_back(&account, client.source);
+    let cookie = open(state, client, &user).await?;
+    Ok((user, cookie))
+}
+
+/// Makes the first account with the code from the console, and signs it in.
+///
+/// # Errors
+/// See [`NotSignedIn`]; [`Problem::not_found`] when there is an account already.
+pub async fn set_up(
+    state: &AppState,
+    client: &Client,
+    code: &str,
+    name: &str,
+    password: &str,
+) -> Result<(User, Cookie), NotSignedIn> {
+    take_try(state, client, "setup code")?;
+    if !state.setup.fits(code) {
+        return Err(NotSignedIn::Field("code", "is not the one on the console".to_owned()));
+    }
+    state.throttle.give_back("setup code", client.source);
+    if !valid_name(name) {
+        return Err(NotSignedIn::Field("username", NAME_RULE.to_owned()));
+    }
+    check_new(name, password).map_err(|must| NotSignedIn::Field("password", must))?;
+    let hash = state.hasher.hash(password).await?;
+    let new = NewUser { name, password_hash: &hash, role: Role::Admin, must_change: false };
+    let user = users::create_first(&state.db, new, state.now()).await?;
+    state.setup.close();
+    let Some(user) = user else { return Err(Problem::not_found("page").into()) };
+    let cookie = open(state, client, &user).await?;
+    Ok((user, cookie))
+}
+
+/// Changes the password of the one who asks, ends all its sessions and opens a new one.
+///
+/// # Errors
+/// See [`NotSignedIn`].
+pub async fn change_password(
+    state: &AppState,
+    client: &Client,
+    principal: &Principal,
+    current: &str,
+    new: &str,
+) -> Result<Cookie, NotSignedIn> {
+    take_try(state, client, &principal.name)?;
+    let found = users::with_password(&state.db, &principal.name).await?;
+    let (user, hash) = found.unzip();
+    if !state.hasher.verify(current, hash).await? {
+        return Err(NotSignedIn::Wrong);
+    }
+    let Some(user) = user else { return Err(NotSignedIn::Wrong) };
+    state.throttle.give_back(&principal.name, client.source);
+    if new == current {
+        return Err(NotSignedIn::Field("password", "must not be the one that you have".to_owned()));
+    }
+    check_new(&user.name, new).map_err(|must| NotSignedIn::Field("password", must))?;
+    let hash = state.hasher.hash(new).await?;
+    users::set_password(&state.db, &user.id, &hash, false).await?;
+    state.ended.wake();
+    Ok(open(state, client, &user).await?)
+}
+
+/// Ends the session of the one who asks; gives the cookie that takes it from the browser.
+///
+/// # Errors
+/// Only the store's.
+pub async fn sign_out(state: &AppState, client: &Client, principal: &Principal) -> Result<Cookie, Problem> {
+    if let Way::Session { hash, .. } = &principal.way {
+        web_sessions::end(&state.db, hash).await?;
+        state.ended.wake();
+    }
+    Ok(session::no_cookie(state.secure(client.https)))
+}
+
+/// What `password` must be for `name`, if it is not.
+///
+/// # Errors
+/// What it must be.
+pub fn check_new(name: &str, password: &str) -> Result<(), String> {
+    if password.eq_ignore_ascii_case(name) {
+        return Err("must not be the user name".to_owned());
+    }
+    weak_password(password).map_or(Ok(()), Err)
+}
+
+fn take_try(state: &AppState, client: &Client, account: &str) -> Result<(), NotSignedIn> {
+    state.throttle.take(account, client.source, state.now()).map_err(NotSignedIn::Wait)
+}
+
+async fn open(state: &AppState, client: &Client, user: &User) -> Result<Cookie, Problem> {
+    let (id, hash) = session::new_id()?;
+    let csrf = super::secret::random_text()?;
+    let now = state.now();
+    let session = NewSession {
+        hash: &hash,
+        user: &user.id,
+        csrf: &csrf,
+        expires_at: now.plus(state.auth.session_life_ms),
+        address: &client.source.to_string(),
+    };
+    web_sessions::insert(&state.db, session, now).await?;
+    Ok(session::cookie(&id, state.secure(client.https)))
+}

@@ -1,0 +1,115 @@
+//! Every route once, with what it needs beside it.
+//!
+//! The order of the layers is the way of a request: compression, [`super::envelope`] (id, log,
+//! headers, problems), caught panics, [`super::admit`] (who asks, may they), then the handler.
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::Method;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{MethodFilter, on};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+
+use super::error::Problem;
+use super::limits::BODY_BYTES;
+use super::state::AppState;
+use super::{admit, api, assets, envelope, pages};
+use crate::store::users::Role;
+
+/// Who a route lets in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Everyone, on any connection, under any name: probes.
+    Probe,
+    /// Everyone.
+    Public,
+    /// Everyone, until the first account exists; then nobody, for ever.
+    Setup,
+    /// Whoever is signed in, also with a password that must be changed.
+    Session,
+    /// Viewers and above.
+    Viewer,
+    /// Operators and above.
+    Operator,
+    /// Administrators.
+    Admin,
+}
+
+impl Need {
+    /// The least role, where one is needed.
+    #[must_use]
+    pub const fn role(self) -> Option<Role> {
+        match self {
+            Self::Probe | Self::Public | Self::Setup | Self::Session => None,
+            Self::Viewer => Some(Role::Viewer),
+            Self::Operator => Some(Role::Operator),
+            Self::Admin => Some(Role::Admin),
+        }
+    }
+}
+
+/// A route.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// Method.
+    pub method: Method,
+    /// Path with `{parameters}`.
+    pub path: &'static str,
+    /// Who it lets in.
+    pub need: Need,
+}
+
+macro_rules! routes {
+    ($($method:ident $path:literal $need:ident $handler:expr;)*) => {
+        /// All routes.
+        pub const ROUTES: &[Route] =
+            &[$(Route { method: Method::$method, path: $path, need: Need::$need }),*];
+
+        fn mount() -> Router<AppState> {
+            Router::new()$(.route($path, on(MethodFilter::$method, $handler)))*
+        }
+    };
+}
+
+routes! {
+    // probes and what the pages are made of
+    GET    "/api/health"                  Probe    api::health::health;
+    GET    "/api/ready"                   Public   api::health::ready;
+    GET    "/api/openapi.json"            Public   api::openapi::document;
+    GET    "/assets/{name}"               Public   assets::serve;
+    // the door
+    GET    "/setup"                       Setup    pages::setup::show;
+    POST   "/setup"                       Setup    pages::setup::submit;
+    GET    "/login"                       Public   pages::login::show;
+    POST   "/login"                       Public   pages::login::submit;
+    POST   "/logout"                      Session  pages::login::leave;
+    GET    "/password"                    Session  pages::password::show;
+    POST   "/password"                    Session  pages::password::submit;
+    // API
+    GET    "/api/v1/tokens"               Admin    api::tokens::list;
+    POST   "/api/v1/tokens"               Admin    api::tokens::create;
+    DELETE "/api/v1/tokens/{id}"          Admin    api::tokens::revoke;
+    GET    "/api/v1/users"                Admin    api::users::list;
+    POST   "/api/v1/users"                Admin    api::users::create;
+    PATCH  "/api/v1/users/{id}"           Admin    api::users::change;
+}
+
+/// What the route of this method and path needs; a HEAD needs what its GET needs.
+pub(super) fn need(method: &Method, path: &str) -> Option<Need> {
+    let method = if *method == Method::HEAD { &Method::GET } else { method };
+    ROUTES.iter().find(|route| route.method == *method && route.path == path).map(|route| route.need)
+}
+
+/// The whole application.
+#[must_use]
+pub fn router(state: AppState) -> Router {
+    mount()
+        .fallback(async || Problem::not_found("page"))
+        .layer(DefaultBodyLimit::max(BODY_BYTES))
+        .layer(from_fn_with_state(state.clone(), admit::admit))
+        .layer(CatchPanicLayer::custom(envelope::caught))
+        .layer(from_fn_with_state(state.clone(), envelope::envelope))
+        .layer(CompressionLayer::new())
+        .with_state(state)
+}

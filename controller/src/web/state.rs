@@ -1,0 +1,121 @@
+//! What every handler can reach.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use sysop_common::time::UnixMs;
+use tokio::sync::watch;
+
+use super::api::health::Parts;
+use super::auth::{Hasher, Setup, Throttle};
+use super::limits::Counter;
+use crate::clock::Clock;
+use crate::config::{Agents, Auth, Config, Environment, Server};
+use crate::store::Db;
+use crate::wake::{Signal, Wakes};
+
+/// What the wiring hands in.
+pub struct Inputs {
+    /// Control data.
+    pub db: Db,
+    /// Signals between the steps.
+    pub wakes: Wakes,
+    /// All settings; the dashboard takes its part.
+    pub config: Config,
+    /// The first account's state, from [`Setup::begin`].
+    pub setup: Setup,
+    /// The place where passwords are hashed, shared with [`Setup::begin`].
+    pub hasher: Hasher,
+    /// The clock.
+    pub clock: Clock,
+    /// Turns true when the controller stops: streams end.
+    pub stop: watch::Receiver<bool>,
+    /// Tells how the controller's parts are.
+    pub parts: Parts,
+    /// SHA-256 of the CA's certificate, in hexadecimal, as people compare it.
+    pub ca_fingerprint: String,
+}
+
+/// What every handler can reach. Cheap to clone.
+#[derive(Clone)]
+pub struct AppState(Arc<Inner>);
+
+/// The inside of [`AppState`].
+pub struct Inner {
+    /// Control data.
+    pub db: Db,
+    /// Signals between the steps.
+    pub wakes: Wakes,
+    /// `[server]`.
+    pub server: Server,
+    /// `[agents]`.
+    pub agents: Agents,
+    /// `[auth]`.
+    pub auth: Auth,
+    /// The first account's state.
+    pub setup: Setup,
+    /// Where passwords are hashed.
+    pub hasher: Hasher,
+    /// Limits on sign-in.
+    pub throttle: Throttle,
+    /// A session or token ended: streams look whether it was theirs.
+    pub ended: Signal,
+    /// Requests that are being answered.
+    pub requests: Counter,
+    /// Streams that are open.
+    pub streams: Counter,
+    /// Turns true when the controller stops.
+    pub stop: watch::Receiver<bool>,
+    /// Tells how the controller's parts are.
+    pub parts: Parts,
+    /// SHA-256 of the CA's certificate.
+    pub ca_fingerprint: String,
+    clock: Clock,
+}
+
+impl AppState {
+    /// Puts the state together.
+    #[must_use]
+    pub fn new(inputs: Inputs) -> Self {
+        let Inputs { db, wakes, config, setup, hasher, clock, stop, parts, ca_fingerprint } = inputs;
+        Self(Arc::new(Inner {
+            db,
+            wakes,
+            server: config.server,
+            agents: config.agents,
+            auth: config.auth,
+            setup,
+            hasher,
+            throttle: Throttle::default(),
+            ended: Signal::default(),
+            requests: Counter::of_requests(),
+            streams: Counter::of_streams(),
+            stop,
+            parts,
+            ca_fingerprint,
+            clock,
+        }))
+    }
+}
+
+impl Inner {
+    /// The time.
+    #[must_use]
+    pub fn now(&self) -> UnixMs {
+        self.clock.now()
+    }
+
+    /// Whether cookies go over HTTPS only: always in production, and where the browser speaks HTTPS.
+    #[must_use]
+    pub fn secure(&self, https: bool) -> bool {
+        https || self.server.environment == Environment::Production
+    }
+}
+
+impl Deref for AppState {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
