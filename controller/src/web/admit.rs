@@ -83,8 +83,7 @@ async fn judge(state: &AppState, parts: &mut Parts) -> Result<Admitted, Response
         .copied()
         .ok_or_else(|| refuse(Problem::internal("a request came without its peer")))?;
     let client = client(peer, &parts.headers, &parts.uri, &state.server).map_err(refuse)?;
-    let principal =
-        identify(state, &parts.headers, client.https).await.map_err(|e| refuse(e.into()))?;
+    let principal = identify(state, &parts.headers, client.https).await.map_err(|e| refuse(e.into()))?;
     let admitted = Admitted { client, principal };
     let Some(need) = need else { return Ok(admitted) };
     let programs = is_for_programs(parts.uri.path());
@@ -217,7 +216,8 @@ async fn check_body(
         return Err(Problem::too_large(BODY_BYTES));
     }
     if parts.headers.get(CONTENT_ENCODING).is_some_and(|value| value.as_bytes() != b"identity") {
-        return Err(Problem::malformed("compressed bodies are not read").about("content-encoding")
+        return Err(Problem::malformed("compressed bodies are not read")
+            .about("content-encoding")
             .status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
     }
     if safe || by_token {
@@ -258,5 +258,6 @@ async fn form(headers: &HeaderMap, body: Body) -> Result<Vec<(String, String)>, 
     if !kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(FORM)) {
         return Err(Problem::media_type(FORM));
     }
-    serde_urlencoded::from_bytes(&bytes).map_err(|e| Problem::malformed(format!("the form is not readable: {e}")))
+    serde_urlencoded::from_bytes(&bytes)
+        .map_err(|e| Problem::malformed(format!("the form is not readable: {e}")))
 }

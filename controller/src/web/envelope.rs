@@ -84,7 +84,14 @@ fn log_problem(problem: &Problem, id: &RequestId, method: &str, path: &str) {
     if problem.status.is_server_error() {
         tracing::error!(request = id.0, method, ?path, status = problem.status.as_u16(), "{problem:?}");
     } else {
-        tracing::debug!(request = id.0, method, ?path, status = problem.status.as_u16(), "{:?}", problem.detail);
+        tracing::debug!(
+            request = id.0,
+            method,
+            ?path,
+            status = problem.status.as_u16(),
+            "{:?}",
+            problem.detail
+        );
     }
 }
 

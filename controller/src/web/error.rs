@@ -34,7 +34,15 @@ pub struct Problem {
 
 impl Problem {
     fn new(status: StatusCode, kind: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, kind, detail: detail.into(), field: None, remedy: None, retry_after: None, cause: None }
+        Self {
+            status,
+            kind,
+            detail: detail.into(),
+            field: None,
+            remedy: None,
+            retry_after: None,
+            cause: None,
+        }
     }
 
     /// A field, parameter or header has a value that it may not have.
@@ -67,8 +75,12 @@ impl Problem {
     /// Nobody is signed in.
     #[must_use]
     pub fn unauthenticated() -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", "no valid session or token came with the request")
-            .remedy("sign in, or send a token as Authorization: Bearer sysop_…")
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthenticated",
+            "no valid session or token came with the request",
+        )
+        .remedy("sign in, or send a token as Authorization: Bearer sysop_…")
     }
 
     /// The role does not allow it.

@@ -60,8 +60,12 @@ pub fn client(peer: Peer, headers: &HeaderMap, uri: &Uri, server: &Server) -> Re
         (from, peer.tls)
     };
     if !https && (by_proxy || !from.is_loopback()) {
-        return Err(Problem::forbidden("this needs HTTPS; plain HTTP answers /api/health alone from other machines")
-            .remedy("use https://, or have the controller's administrator set server.https or server.trusted_proxies"));
+        return Err(Problem::forbidden(
+            "this needs HTTPS; plain HTTP answers /api/health alone from other machines",
+        )
+        .remedy(
+            "use https://, or have the controller's administrator set server.https or server.trusted_proxies",
+        ));
     }
     let authority = authority(headers, uri)?;
     if !is_ours(host_of(&authority), server) {

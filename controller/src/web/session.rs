@@ -77,7 +77,10 @@ mod tests {
     #[test]
     fn the_session_cookie_is_opaque_random_only_and_bound_to_this_host() {
         let (id, hash) = new_id().unwrap();
-        assert_eq!(cookie(&id, true), format!("__Host-sysop={id}; Path=/; HttpOnly; SameSite=Strict; Secure"));
+        assert_eq!(
+            cookie(&id, true),
+            format!("__Host-sysop={id}; Path=/; HttpOnly; SameSite=Strict; Secure")
+        );
         assert_eq!(presented(&headers(&[&format!("a=b; __Host-sysop={id}")]), true), Some(hash));
         assert_eq!(presented(&headers(&[&format!("sysop={id}")]), true), None);
         assert_eq!(presented(&headers(&[&format!("sysop={id}")]), false), Some(hash));

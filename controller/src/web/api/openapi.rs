@@ -35,9 +35,9 @@ struct Doors;
 impl Modify for Doors {
     fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
         let components = api.components.get_or_insert_default();
-        let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(
-            "A token made by an administrator or by `sysop-controller token create`",
-        ));
+        let token = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("A token made by an administrator or by `sysop-controller token create`"));
         components.add_security_scheme("token", SecurityScheme::Http(token.build()));
         let session = ApiKey::Cookie(ApiKeyValue::with_description(
             "__Host-sysop",

@@ -89,8 +89,7 @@ pub async fn create(
     }
     check_new(&new.name, &new.password).map_err(|must| Problem::invalid("password", must))?;
     let hash = state.hasher.hash(&new.password).await?;
-    let user =
-        NewUser { name: &new.name, password_hash: &hash, role: new.role.into(), must_change: true };
+    let user = NewUser { name: &new.name, password_hash: &hash, role: new.role.into(), must_change: true };
     let made = users::create(&state.db, user, state.now()).await?;
     Ok((StatusCode::CREATED, axum::Json(made.into())))
 }

@@ -14,7 +14,8 @@ const AT_A_TIME: usize = 2;
 /// Requests that wait for their turn; more are turned away at once.
 const WAITING: usize = 32;
 /// A hash of no password, made with the same parameters: an unknown user costs the same time.
-const DUMMY: &str = "$argon2id$v=19$m=19456,t=2,p=1$c3lzb3AtZHVtbXktc2FsdA$MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDA";
+const DUMMY: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$c3lzb3AtZHVtbXktc2FsdA$MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDA";
 
 /// A password could not be hashed or checked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -110,7 +110,10 @@ mod tests {
     fn a_code_is_read_as_people_type_it() {
         let code = code().unwrap();
         assert_eq!(code.len(), 14);
-        assert_eq!(normal_code(&format!(" {} ", code.to_lowercase().replace('-', " "))), code.replace('-', ""));
+        assert_eq!(
+            normal_code(&format!(" {} ", code.to_lowercase().replace('-', " "))),
+            code.replace('-', "")
+        );
         assert_eq!(normal_code("oOiIlL"), "001111");
     }
 }

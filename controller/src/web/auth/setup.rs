@@ -71,8 +71,7 @@ impl Setup {
             return Ok((Self::closed(), FirstRun::MadeFromSettings));
         }
         let code = secret::code()?;
-        let setup =
-            Self { open: AtomicBool::new(true), code: sha256(secret::normal_code(&code).as_bytes()) };
+        let setup = Self { open: AtomicBool::new(true), code: sha256(secret::normal_code(&code).as_bytes()) };
         Ok((setup, FirstRun::Code(code)))
     }
 

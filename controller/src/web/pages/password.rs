@@ -32,7 +32,8 @@ pub struct PasswordView {
 /// The page. Its form posts `current`, `password` and `again` to `/password`.
 #[must_use]
 pub fn page(ctx: &Ctx, view: &PasswordView) -> Page {
-    let hint = format!("At least {LEAST_CHARACTERS} characters. Three or four words are easier to keep than signs.");
+    let hint =
+        format!("At least {LEAST_CHARACTERS} characters. Three or four words are easier to keep than signs.");
     let fields = html! {
         (Field { name: "current", label: "Present password", kind: "password", autocomplete: "current-password",
             error: view.current_error.as_deref(), focus: view.new_error.is_none(), ..Field::default() }.draw())
@@ -92,7 +93,9 @@ pub async fn submit(
     if form.again == form.password {
         match sign_in::change_password(&state, &client, &principal, &form.current, &form.password).await {
             Ok(cookie) => return Ok(entered(&cookie, "/")),
-            Err(NotSignedIn::Wrong) => view.current_error = Some("This is not your present password.".to_owned()),
+            Err(NotSignedIn::Wrong) => {
+                view.current_error = Some("This is not your present password.".to_owned())
+            }
             Err(NotSignedIn::Field(_, must)) => view.new_error = Some(format!("The new password {must}.")),
             Err(NotSignedIn::Wait(seconds)) => return Err(Problem::too_many("too many tries", seconds)),
             Err(NotSignedIn::Problem(problem)) => return Err(problem),

@@ -116,7 +116,8 @@ pub async fn submit(
     match made {
         Ok((_, cookie)) => return Ok(entered(&cookie, "/")),
         Err(NotSignedIn::Field("code", _) | NotSignedIn::Wrong) => {
-            view.code_error = Some("This is not the code on the console. It changes at each start.".to_owned());
+            view.code_error =
+                Some("This is not the code on the console. It changes at each start.".to_owned());
         }
         Err(NotSignedIn::Field("username", must)) => view.username_error = Some(format!("The name {must}.")),
         Err(NotSignedIn::Field(_, must)) => view.password_error = Some(format!("The password {must}.")),

@@ -23,8 +23,17 @@ async fn the_setup_code_makes_one_admin_and_the_page_is_gone_for_ever() {
     assert_eq!((done.status, done.location()), (StatusCode::SEE_OTHER, "/"));
     let me = web.send(get("/password").cookie(&done.cookie())).await;
     assert_eq!(me.status, StatusCode::OK);
-    for path in ["/setup", "/setup/", "//setup", "/setup%2f", "/setup/x", "/SETUP", "/setup;a", "/./setup", "/setup%00"]
-    {
+    for path in [
+        "/setup",
+        "/setup/",
+        "//setup",
+        "/setup%2f",
+        "/setup/x",
+        "/SETUP",
+        "/setup;a",
+        "/./setup",
+        "/setup%00",
+    ] {
         for ask in [get(path), fill(&code, "eve", PASSWORD)] {
             let ask = Ask { path: path.to_owned(), ..ask };
             let answer = web.send(ask).await;
@@ -51,7 +60,12 @@ async fn the_secret_of_the_settings_makes_an_admin_who_must_change_it() {
     };
     let same = web.send(change(PASSWORD, PASSWORD)).await;
     assert!(same.text().contains("must not be the one that you have"));
-    assert!(web.send(change("wrong wrong wrong", "a new long password")).await.text().contains("not your present"));
+    assert!(
+        web.send(change("wrong wrong wrong", "a new long password"))
+            .await
+            .text()
+            .contains("not your present")
+    );
     let changed = web.send(change(PASSWORD, "a new long password")).await;
     assert_eq!((changed.status, changed.location()), (StatusCode::SEE_OTHER, "/"));
     assert_ne!(changed.cookie(), cookie);
@@ -143,11 +157,20 @@ async fn ws_and_sse_upgrade_origin_host_matrix() {
     assert_eq!(web.send(read.clone()).await.status, StatusCode::OK);
     assert_eq!(web.send(change.clone().header("origin", OWN)).await.status, StatusCode::CREATED);
     assert_eq!(web.send(change.clone()).await.field(), "origin");
-    for origin in ["null", "http://127.0.0.1", "http://127.0.0.1:80801", "https://127.0.0.1:8080", "http://localhost:8080"]
-    {
+    for origin in [
+        "null",
+        "http://127.0.0.1",
+        "http://127.0.0.1:80801",
+        "https://127.0.0.1:8080",
+        "http://localhost:8080",
+    ] {
         for ask in [read.clone(), change.clone()] {
             let answer = web.send(ask.header("origin", origin)).await;
-            assert_eq!((answer.status, answer.field().as_str()), (StatusCode::FORBIDDEN, "origin"), "{origin}");
+            assert_eq!(
+                (answer.status, answer.field().as_str()),
+                (StatusCode::FORBIDDEN, "origin"),
+                "{origin}"
+            );
         }
     }
     for site in ["cross-site", "same-site"] {
@@ -186,7 +209,8 @@ async fn csrf_matrix() {
         let answer = web.send(form("/logout", &fields).cookie(&session.cookie)).await;
         assert_eq!(answer.status == StatusCode::SEE_OTHER, good, "{}", answer.text());
     }
-    let multipart = form("/logout", &[]).without("content-type").header("content-type", "text/plain").by(&session);
+    let multipart =
+        form("/logout", &[]).without("content-type").header("content-type", "text/plain").by(&session);
     assert_eq!(web.send(multipart.body("csrf=x")).await.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
     let token = web.token(Role::Admin).await;
     let by_token = ask("POST", "/api/v1/tokens").token(&token).json(&body);

@@ -8,7 +8,12 @@ use super::*;
 /// A path of the route with something in place of its parameters.
 fn concrete(route: &Route) -> String {
     let id = "0190b6a5-7c1e-7c3a-9f00-1c2d3e4f5a6b";
-    route.path.split('/').map(|part| if part.starts_with('{') { id } else { part }).collect::<Vec<_>>().join("/")
+    route
+        .path
+        .split('/')
+        .map(|part| if part.starts_with('{') { id } else { part })
+        .collect::<Vec<_>>()
+        .join("/")
 }
 
 fn lets_in(need: Need, role: Option<Role>) -> bool {
@@ -38,9 +43,10 @@ async fn authz_matrix_every_route_role_ownership() {
         for role in [None, Some(Role::Viewer), Some(Role::Operator), Some(Role::Admin)] {
             let plain = ask(route.method.as_str(), &path).header("origin", OWN);
             let (by_session, by_token) = match role {
-                Some(role) => {
-                    (plain.clone().by(&web.session(role.word()).await), Some(plain.token(&web.token(role).await)))
-                }
+                Some(role) => (
+                    plain.clone().by(&web.session(role.word()).await),
+                    Some(plain.token(&web.token(role).await)),
+                ),
                 None => (plain, None),
             };
             let answer = web.send(by_session).await;
@@ -63,7 +69,13 @@ async fn authz_matrix_every_route_role_ownership() {
             let answer = web.send(by_token).await;
             let open = matches!(route.need, Need::Probe | Need::Public) || (api && lets_in(route.need, role));
             if !itself && route.need != Need::Setup {
-                assert_eq!(!turned_away(&answer), open, "token {} {path} {role:?}: {}", route.method, answer.status);
+                assert_eq!(
+                    !turned_away(&answer),
+                    open,
+                    "token {} {path} {role:?}: {}",
+                    route.method,
+                    answer.status
+                );
             }
             cells += 1;
         }

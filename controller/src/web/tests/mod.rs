@@ -49,8 +49,7 @@ impl Web {
         let db = Db::open_control(dir.path()).await.unwrap();
         let hash = password_hash().await;
         for role in Role::ALL {
-            let new =
-                NewUser { name: role.word(), password_hash: &hash, role, must_change: false };
+            let new = NewUser { name: role.word(), password_hash: &hash, role, must_change: false };
             users::create(&db, new, START).await.unwrap();
         }
         Self::over(dir, db, &[]).await
