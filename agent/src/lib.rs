@@ -5,5 +5,6 @@
 pub mod config;
 pub mod guard;
 pub mod identity;
+pub mod query;
 pub mod sample;
 pub mod spool;

@@ -139,7 +139,7 @@ impl Pair {
         out
     }
 
-    fn put_metrics(&self, out: &mut String) {
+    pub(crate) fn put_metrics(&self, out: &mut String) {
         let mut groups: Vec<(String, Vec<String>)> = Vec::new();
         // Times of the sensors come with the sensors below.
         for item in self.items().filter(|item| !item.name.starts_with("agent.sensor")) {
@@ -165,7 +165,7 @@ impl Pair {
         }
     }
 
-    fn put_processes(&self, out: &mut String) {
+    pub(crate) fn put_processes(&self, out: &mut String) {
         let _ = writeln!(
             out,
             "\n{:>8} {:<12} {:>6} {:>10}  {:<24} COMMAND",
@@ -186,7 +186,7 @@ impl Pair {
         }
     }
 
-    fn put_units(&self, out: &mut String) {
+    pub(crate) fn put_units(&self, out: &mut String) {
         if self.after.tick.units.is_empty() {
             let _ = writeln!(out, "\nNo systemd units observed.");
             return;
