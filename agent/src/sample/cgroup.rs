@@ -116,11 +116,17 @@ fn usage_v1(root: &Path, path: &str) -> Usage {
     let io = text("blkio", "blkio.throttle.io_service_bytes_recursive")
         .or_else(|| text("blkio", "blkio.throttle.io_service_bytes"));
     let nanoseconds = text("cpuacct", "cpuacct.usage").or_else(|| text("cpu,cpuacct", "cpuacct.usage"));
+    // In a container the controllers may be closed; the version 2 tree beside them counts CPU in any case,
+    // and systemd's own tree lists the tasks.
+    let cpu_us = nanoseconds.and_then(|text| single(&text)).map(|ns| ns / 1000);
+    let cpu_v2 = || text("unified", "cpu.stat").and_then(|text| field(&text, "usage_usec"));
+    let tasks = text("pids", "pids.current").and_then(|text| single(&text));
+    let listed = || text("systemd", "tasks").map(|text| text.lines().count() as u64);
     Usage {
         memory_bytes: text("memory", "memory.usage_in_bytes").and_then(|text| single(&text)),
         anon_bytes: text("memory", "memory.stat").and_then(|text| field(&text, "total_rss")),
-        cpu_us: nanoseconds.and_then(|text| single(&text)).map(|ns| ns / 1000),
-        tasks: text("pids", "pids.current").and_then(|text| single(&text)),
+        cpu_us: cpu_us.or_else(cpu_v2),
+        tasks: tasks.or_else(listed),
         io_read_bytes: io.as_deref().map(|text| sum(text, "Read ")),
         io_write_bytes: io.as_deref().map(|text| sum(text, "Write ")),
         oom_kills: text("memory", "memory.oom_control").and_then(|text| field(&text, "oom_kill")),

@@ -81,7 +81,7 @@ fn addresses() -> Vec<String> {
 fn filesystems(proc: &Path) -> Vec<Filesystem> {
     let mut file = KeptFile::new(mountinfo(proc));
     let mounts = file.read().and_then(|text| mounts::parse(text, MAX_MOUNTS)).unwrap_or_default();
-    mounts
+    mounts::without_files(mounts)
         .into_iter()
         .map(|mount| Filesystem { mount: mount.label, device: mount.device, fstype: mount.fstype })
         .collect()

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{Mode, OFlags};
 
 use super::unit::BusError;
@@ -99,6 +100,15 @@ impl KeptFile {
             Err(error) if error.is_absent() => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether the kernel says that the file changed since it was read; true for a file that is not open
+    /// or cannot tell. Mount tables can tell.
+    pub(crate) fn changed(&self) -> bool {
+        let Some(file) = &self.file else { return true };
+        let mut asked = [PollFd::new(file, PollFlags::PRI)];
+        let now = rustix::time::Timespec::default();
+        rustix::event::poll(&mut asked, Some(&now)).map_or(true, |events| events > 0)
     }
 
     fn fill(&mut self, to_end: bool) -> Result<Text<'_>, ReadError> {

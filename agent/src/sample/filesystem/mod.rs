@@ -18,6 +18,8 @@ use super::sensor::{Cycle, Output, Sensor};
 pub(crate) const MAX_MOUNTS: usize = 64;
 /// Most remote ones, each of which needs a thread.
 const MAX_REMOTE: usize = 16;
+/// Bytes beyond which reading the mount table costs more than the rest of a look.
+const LONG_TABLE: usize = 32 * 1024;
 /// How old a remote file system's answer may be.
 const REMOTE_AGE: Duration = Duration::from_secs(90);
 
@@ -74,12 +76,19 @@ impl Filesystem {
 
     /// Takes over the mount table when it changed, or when slow facts are due: what is visible may change
     /// without it.
-    fn refresh(&mut self, slow: bool) -> Result<(), ReadError> {
+    ///
+    /// The kernel tells of new and changed mounts, but not of a file system that stopped after an error, so
+    /// the table is read in every look; a long one, as on hosts with many containers, in every third.
+    fn refresh(&mut self, look: u64, slow: bool) -> Result<(), ReadError> {
+        let rest = self.parsed.len() > LONG_TABLE && !look.is_multiple_of(3);
+        if !slow && rest && !self.mountinfo.changed() {
+            return Ok(());
+        }
         let text = self.mountinfo.read()?;
         if !slow && text.bytes == self.parsed {
             return Ok(());
         }
-        let mounts = mounts::parse(text, MAX_MOUNTS)?;
+        let mounts = mounts::without_files(mounts::parse(text, MAX_MOUNTS)?);
         self.parsed.clear();
         self.parsed.extend_from_slice(text.bytes);
         self.probes.retain(|path, _| mounts.iter().any(|mount| mount.remote && mount.path == *path));
@@ -110,7 +119,7 @@ impl Sensor for Filesystem {
     }
 
     fn read(&mut self, cycle: &mut Cycle, out: &mut Output) -> Result<(), ReadError> {
-        self.refresh(cycle.slow)?;
+        self.refresh(cycle.number, cycle.slow)?;
         for Watched { mount, visible } in &self.mounts {
             let space = if mount.remote {
                 look_remote(&mut self.probes, &mount.path)

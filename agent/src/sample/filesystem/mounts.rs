@@ -103,6 +103,8 @@ impl Mount {
                 matches!(self.label.as_str(), "/run" | "/dev/shm") || !(below(&SYSTEM) || below(&CONTAINERS))
             }
             "overlay" => self.label == "/",
+            // A part of a file system, mounted for a container.
+            fstype if !self.whole && fstype != "btrfs" && below(&CONTAINERS) => false,
             fstype => {
                 !below(&SYSTEM)
                     && (LOCAL.contains(&fstype) || self.remote || self.device.starts_with("/dev/"))
@@ -169,6 +171,12 @@ pub(crate) fn parse(text: Text<'_>, cap: usize) -> Result<Vec<Mount>, ReadError>
     Ok(mounts)
 }
 
+/// Leaves out local mounts of single files, as containers have them for `/etc/hosts`.
+pub(crate) fn without_files(mut mounts: Vec<Mount>) -> Vec<Mount> {
+    mounts.retain(|mount| mount.remote || mount.whole || !mount.path.is_file());
+    mounts
+}
+
 /// The fifth word, as bytes of a path.
 fn mount_point(mut line: Line<'_>) -> Vec<u8> {
     unescape((0..5).map_while(|_| line.word()).nth(4).unwrap_or_default())
@@ -199,6 +207,7 @@ mod tests {
 34 27 0:43 / /var/lib/docker/overlay2/a/merged rw - overlay overlay rw
 35 27 0:44 / /mnt/nfs rw - nfs4 server:/share rw
 36 27 7:1 / /snap/core/1 ro - squashfs /dev/loop1 ro
+38 27 254:48 /etc/x /run/host/incoming rw,relatime - ext4 /dev/vde rw
 37 27 254:32 / /data rw,relatime - ext4 /dev/vdd rw
 ";
         assert_eq!(labels(text), ["/", "/d", "/data", "/mnt/nfs", "/tmp", "/with blank"]);
