@@ -3,8 +3,11 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods, clippy::disallowed_macros))]
 
 pub mod config;
+pub mod execute;
+pub mod executor;
 pub mod guard;
 pub mod identity;
 pub mod query;
+pub mod journal;
 pub mod sample;
 pub mod spool;

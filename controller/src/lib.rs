@@ -7,8 +7,11 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods, clippy::disallowed_macros))]
 #![forbid(unsafe_code)]
 
+pub mod audit;
 pub mod clock;
 pub mod config;
+pub mod identity;
+pub mod link;
 pub mod store;
 pub mod wake;
 pub mod web;

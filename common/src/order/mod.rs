@@ -18,7 +18,7 @@ use crate::ids::{HostId, OrderId};
 use crate::time::UnixMs;
 
 pub use sign::{DispatchKey, SignError};
-pub use verify::{OrderError, TrustRoot, dispatch_usage_oid};
+pub use verify::{OrderError, TrustRoot, check_bytes, dispatch_usage_oid};
 
 /// Version of the order's form.
 pub const ORDER_VERSION: u8 = 1;

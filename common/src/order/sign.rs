@@ -44,6 +44,12 @@ impl DispatchKey {
         self.pair.public_key().as_ref()
     }
 
+    /// The certificate of the public key, DER.
+    #[must_use]
+    pub fn certificate(&self) -> &[u8] {
+        &self.certificate
+    }
+
     /// Signs `order`.
     ///
     /// # Errors

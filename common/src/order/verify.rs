@@ -56,12 +56,7 @@ impl TrustRoot {
     /// # Errors
     /// When the certificate cannot be read.
     pub fn new(ca: &CertificateDer<'_>, host: HostId) -> Result<Self, OrderError> {
-        let anchor = anchor_from_trusted_cert(ca)
-            .map_err(|e| {
-                OrderError::new(Refusal::UntrustedKey, format!("CA certificate cannot be read: {e}"))
-            })?
-            .to_owned();
-        Ok(Self { anchor, host })
+        Ok(Self { anchor: anchor_of(ca)?, host })
     }
 
     /// Decodes a signed order and checks, in this order: size and form, signature present,
@@ -87,24 +82,8 @@ impl TrustRoot {
     }
 
     fn check_signature(&self, signed: &SignedOrder, now: UnixMs) -> Result<(), OrderError> {
-        if signed.signature.0.is_empty() {
-            return Err(OrderError::new(Refusal::Unsigned, "order carries no signature"));
-        }
-        let der = CertificateDer::from(signed.certificate.0.as_slice());
-        let untrusted =
-            |what: &str| OrderError::new(Refusal::UntrustedKey, format!("dispatch key's certificate {what}"));
-        let certificate =
-            EndEntityCert::try_from(&der).map_err(|e| untrusted(&format!("cannot be read: {e}")))?;
-        let seconds = u64::try_from(now.0 / 1_000).unwrap_or_default();
-        let time = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
-        let usage = KeyUsage::required(DISPATCH_USAGE_DER);
-        certificate
-            .verify_for_usage(ALGORITHMS, std::slice::from_ref(&self.anchor), &[], time, usage, None, None)
-            .map_err(|e| untrusted(&format!("is not one of this host's CA for dispatch: {e}")))?;
-        let message = [DOMAIN, &signed.order.0].concat();
-        certificate
-            .verify_signature(webpki::ring::ED25519, &message, &signed.signature.0)
-            .map_err(|_| OrderError::new(Refusal::BadSignature, "signature does not fit the order's bytes"))
+        let signature = &signed.signature.0;
+        check_signed(&self.anchor, &signed.certificate.0, DOMAIN, &signed.order.0, signature, now)
     }
 
     fn check_form(&self, order: &Order, now: UnixMs) -> Result<(), OrderError> {
@@ -144,6 +123,55 @@ impl TrustRoot {
         }
         Ok(())
     }
+}
+
+/// Checks what [`super::DispatchKey::sign_bytes`] signed, against the CA's certificate `ca`. `at` is the
+/// time at which the key's certificate must have been valid.
+///
+/// # Errors
+/// [`Refusal::UntrustedKey`] or [`Refusal::BadSignature`].
+pub fn check_bytes(
+    ca: &CertificateDer<'_>,
+    certificate: &[u8],
+    domain: &[u8],
+    bytes: &[u8],
+    signature: &[u8],
+    at: UnixMs,
+) -> Result<(), OrderError> {
+    check_signed(&anchor_of(ca)?, certificate, domain, bytes, signature, at)
+}
+
+fn anchor_of(ca: &CertificateDer<'_>) -> Result<TrustAnchor<'static>, OrderError> {
+    let anchor = anchor_from_trusted_cert(ca)
+        .map_err(|e| OrderError::new(Refusal::UntrustedKey, format!("CA certificate cannot be read: {e}")))?;
+    Ok(anchor.to_owned())
+}
+
+fn check_signed(
+    anchor: &TrustAnchor<'static>,
+    certificate: &[u8],
+    domain: &[u8],
+    bytes: &[u8],
+    signature: &[u8],
+    at: UnixMs,
+) -> Result<(), OrderError> {
+    if signature.is_empty() {
+        return Err(OrderError::new(Refusal::Unsigned, "it carries no signature"));
+    }
+    let der = CertificateDer::from(certificate);
+    let untrusted =
+        |what: &str| OrderError::new(Refusal::UntrustedKey, format!("dispatch key's certificate {what}"));
+    let certificate =
+        EndEntityCert::try_from(&der).map_err(|e| untrusted(&format!("cannot be read: {e}")))?;
+    let seconds = u64::try_from(at.0 / 1_000).unwrap_or_default();
+    let time = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
+    let usage = KeyUsage::required(DISPATCH_USAGE_DER);
+    certificate
+        .verify_for_usage(ALGORITHMS, std::slice::from_ref(anchor), &[], time, usage, None, None)
+        .map_err(|e| untrusted(&format!("is not one of this host's CA for dispatch: {e}")))?;
+    certificate
+        .verify_signature(webpki::ring::ED25519, &[domain, bytes].concat(), signature)
+        .map_err(|_| OrderError::new(Refusal::BadSignature, "signature does not fit the bytes"))
 }
 
 /// Decodes the envelope of an order.

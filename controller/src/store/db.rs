@@ -109,6 +109,17 @@ impl Db {
         Ok(Self { write, read })
     }
 
+    /// Opens a SQLite file that is there, to read only: nothing is made, nothing is migrated.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub async fn open_to_read(file: &Path) -> Result<Self, StoreError> {
+        let options =
+            SqliteConnectOptions::new().filename(file).read_only(true).busy_timeout(Duration::from_secs(10));
+        let read = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
+        Ok(Self { write: read.clone(), read })
+    }
+
     /// The connection that writes. Begin transactions here, keep them short, never await anything
     /// but the database inside.
     #[must_use]
@@ -123,6 +134,14 @@ impl Db {
     /// When the database is out of reach or locked for longer than 10 s.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
         Ok(Tx(self.write.begin_with("BEGIN IMMEDIATE").await?))
+    }
+
+    /// One connection that reads.
+    ///
+    /// # Errors
+    /// When none is free for 30 s.
+    pub async fn reader(&self) -> Result<sqlx::pool::PoolConnection<sqlx::Sqlite>, StoreError> {
+        Ok(self.read.acquire().await?)
     }
 
     /// Connections that read.

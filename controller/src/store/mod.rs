@@ -4,16 +4,25 @@ pub mod analyser_state;
 pub mod api_tokens;
 pub mod assignments;
 pub mod audit;
+pub mod authority;
+pub mod certificates;
 mod db;
+pub mod enrollment_tokens;
 pub mod host_events;
+pub mod hosts;
 pub mod idempotency;
 pub mod incidents;
+pub mod labels;
+pub mod leases;
 pub mod maintenance;
 pub mod outputs;
+pub mod presence;
 pub mod run_states;
 pub mod runs;
 pub mod samples;
 pub mod settings;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod users;
 pub mod web_sessions;
 

@@ -15,6 +15,7 @@
 #[path = "../harness/hosts/mod.rs"]
 mod hosts;
 mod lab;
+mod packaging;
 
 use std::process::ExitCode;
 
@@ -29,6 +30,7 @@ const STORIES: &[Story] = &[
     ("lab::a_cut_drops_one_port_and_healing_restores_it", lab::a_cut_drops_one_port),
     ("lab::a_host_comes_back_after_a_power_cut_with_its_files", lab::a_power_cut),
     ("lab::nothing_remains_of_a_lab_whose_owner_was_killed", lab::nothing_remains),
+    ("packaging::systemd_takes_the_units_and_rights_are_narrow", packaging::units_and_rights),
 ];
 
 fn main() -> ExitCode {

@@ -169,7 +169,9 @@ impl Entry {
         let mut line = [0; LINE];
         let kept = self.stat.take();
         let keep = keep || kept.is_some();
-        let read = |file: &OwnedFd, line: &mut [u8]| rustix::io::pread(file, line, 0).ok();
+        let read = |file: &OwnedFd, line: &mut [u8]| {
+            rustix::io::pread(file, line, 0).ok().filter(|length| *length > 0)
+        };
         let mut result = kept.and_then(|file| read(&file, &mut line).map(|length| (file, length)));
         if result.is_none() {
             // Gone, or another process took its number meanwhile.

@@ -154,7 +154,7 @@ impl Units {
                 known.wanted.add(Wanted::STATE);
                 known.measure = true;
             } else if has_turn(&known.unit.name, cycle.number) {
-                known.wanted.add(Wanted::CHECK);
+                known.wanted.check();
                 known.measure = true;
             }
         }
@@ -248,7 +248,7 @@ impl Known {
     /// Takes an answer over; `None` is an error, which is not asked again before the next change.
     fn answer(&mut self, property: Property, value: Option<wire::Value<'_>>) {
         let since = self.unit.since_ms;
-        let checked = self.wanted == Wanted::CHECK;
+        let checked = self.wanted.is_check();
         self.wanted.done(property);
         if let Some(value) = value {
             property.store(value, &mut self.unit, &mut self.group, &mut self.gone);
@@ -269,7 +269,7 @@ fn has_turn(name: &str, look: u64) -> bool {
 /// The next questions; those first that come from a change.
 fn next_batch(known: &BTreeMap<String, Known>) -> Vec<(String, Property)> {
     let mut waiting: Vec<_> = known.iter().filter(|(_, known)| known.wanted != Wanted::default()).collect();
-    waiting.sort_by_key(|(_, known)| known.wanted == Wanted::CHECK);
+    waiting.sort_by_key(|(_, known)| known.wanted.is_check());
     waiting
         .into_iter()
         .flat_map(|(name, known)| known.wanted.properties().map(|property| (name.clone(), property)))

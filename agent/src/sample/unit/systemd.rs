@@ -71,6 +71,9 @@ pub(super) enum Property {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Wanted(u8);
 
+/// Marks that the time of the last change is read to see whether there was one.
+const CHECKING: u8 = 128;
+
 const ORDER: [Property; 7] = [
     Property::Load,
     Property::Sub,
@@ -86,15 +89,28 @@ impl Wanted {
     pub(super) const STATE: Self = Self(1 | 2 | 4 | 8 | 16);
     /// What is to be known of one that just became inactive.
     pub(super) const END: Self = Self(1 | 2 | 4 | 32 | 64);
-    /// Whether anything happened.
-    pub(super) const CHECK: Self = Self(1);
+    /// Whether anything happened; only then more is read.
+    pub(super) const CHECK: Self = Self(1 | CHECKING);
 
+    /// Whether only a check is wanted.
+    pub(super) const fn is_check(self) -> bool {
+        self.0 & CHECKING != 0
+    }
+
+    /// Wants a check, unless more is wanted already.
+    pub(super) const fn check(&mut self) {
+        if self.0 == 0 {
+            *self = Self::CHECK;
+        }
+    }
+
+    /// Wants `more`, after which nothing is left to check.
     pub(super) const fn add(&mut self, more: Self) {
-        self.0 |= more.0;
+        self.0 = (self.0 | more.0) & !CHECKING;
     }
 
     pub(super) const fn done(&mut self, property: Property) {
-        self.0 &= !(property as u8);
+        self.0 &= !(property as u8 | CHECKING);
     }
 
     /// The properties, those first that tell most.

@@ -86,6 +86,9 @@
     ctx.restore();
   }
 
+  // Times below the last chart; a view of more than a day names the day where it begins.
+  const ticks = span => [[86400, "{DD} {MMM}", null, null, null, null, null, null, 0], [60, "{HH}:{mm}", null, null, span > 864e5 ? "{DD} {MMM}" : null, null, null, null, 0], [1, "{HH}:{mm}:{ss}", null, null, null, null, null, null, 0]];
+
   // ---- one chart
   const HEIGHT = { events: 44, cpu: 150, mini: 84 };
   class Chart {
@@ -132,8 +135,8 @@
         cursor: { y: false, points: { show: !lane, size: 6 }, sync: { key: group.key }, drag: { x: !mini, y: false, setScale: false } },
         scales: { x: { time: true, range: () => [group.from / 1000, group.to / 1000] }, y: { range: spec.range && spec.range[1] !== null ? () => spec.range : y } },
         axes: [
-          { ...axis, show: last, size: 24, space: mini ? 70 : 80, grid: { ...axis.grid, show: !mini }, values: [[86400, "{DD} {MMM}", null, null, null, null, null, null, 1], [60, "{HH}:{mm}", "\n{DD} {MMM}", null, null, null, null, null, 1], [1, "{HH}:{mm}:{ss}", null, null, null, null, null, null, 1]] },
-          { ...axis, show: !lane, size: mini ? 40 : 58, gap: 6, space: mini ? 24 : 28, incrs: STEPS[spec.unit], values: (_, marks) => marks.map(format) },
+          { ...axis, show: last, size: 24, space: mini ? 70 : 80, grid: { ...axis.grid, show: !mini }, values: ticks(group.to - group.from) },
+          { ...axis, show: !lane, size: mini && spec.unit === "percent" ? 40 : 58, gap: 6, space: mini ? 24 : 28, incrs: STEPS[spec.unit], values: (_, marks) => marks.map(format) },
         ],
         series: [{}, ...lines.map(line => ({ label: line.name, stroke: token(spec.stack ? "--surface" : line.color), width: spec.stack ? 0.75 : line.width ?? 1.6, fill: spec.stack ? token(line.color) : line.fill ? alpha(token(line.color), 0.14) : undefined, points: { show: false }, spanGaps: false }))],
         hooks: {

@@ -158,7 +158,7 @@ fn sidebar(ctx: &Ctx) -> Markup {
                     (side_count(entry.count, ctx.counts, false))
                 }
             }
-            @if may_add(ctx) {
+            @if may_add(ctx) && ctx.path != ADD {
                 div.side-foot {
                     p class="tiny t3" { "One line on the machine, about 10 s." }
                     a class="btn s full mini" href=(ADD) title="Add host" { (icon_small(icons::PLUS)) span { "Add host" } }
@@ -206,7 +206,7 @@ fn header(page: &Page, ctx: &Ctx) -> Markup {
                     @if let Some(href) = href { a.opt href=(href) { (words) } span.opt { "/" } } @else { b.ell { (words) } }
                 }
             }
-            form.seek role="search" action="/hosts" {
+            form.seek role="search" aria-label="Hosts" action="/hosts" {
                 (icon_small(icons::SEARCH))
                 input type="search" name="q" aria-label="Find a host" placeholder="Find a host" autocomplete="off" data-seek;
                 kbd aria-hidden="true" { "/" }

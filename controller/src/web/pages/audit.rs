@@ -153,7 +153,7 @@ fn chain(ctx: &Ctx, view: &AuditView) -> Markup {
 fn filters(view: &AuditView) -> Markup {
     let value = |key| view.query.get(key).unwrap_or_default();
     html! {
-        form class="row-x wrap filters" action=(PATH) role="search" {
+        form class="row-x wrap filters" action=(PATH) role="search" aria-label="Records" {
             label { span.vh { "Search records" } input class="inp small" type="search" name="q" value=(value("q")) size="26" placeholder="Host, run, incident"; }
             label { span.vh { "Who" } input class="inp small" name="actor" value=(value("actor")) size="14" placeholder="Who"; }
             label { span.vh { "What" } input class="inp small" name="action" value=(value("action")) size="14" placeholder="What"; }

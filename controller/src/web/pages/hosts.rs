@@ -187,13 +187,13 @@ impl HostRow {
                 td {
                     span.row-x {
                         (shape(self.state, Size::Row)) a.b href=(self.href()) { (self.name) }
-                        span.grow {} @for (key, value) in self.labels.iter().take(2) { (label_tag(key, value)) }
+                        span.grow {} span class="row-x tags" { @for (key, value) in self.labels.iter().take(2) { (label_tag(key, value)) } }
                     }
                 }
-                td class=(problem) { @if self.problem.is_empty() { span class="t3 no-phone" { "–" } } @else { div.ell { (self.problem) } } }
+                td class=(problem) { @if self.problem.is_empty() { span class="t3 no-phone" { "–" } } @else { div class="ell wrong" title=(self.problem) { (self.problem) } } }
                 td data-k="CPU" {
                     span class="row-x num" {
-                        span.no-phone { (self.spark((60, 22), false)) }
+                        span.no-phone { (self.spark((52, 22), false)) }
                         @match self.cpu { Some(cpu) => span class=(bar::level_text(cpu)) { (format::percent(cpu)) }, None => (dash()) }
                     }
                 }
@@ -205,6 +205,9 @@ impl HostRow {
                 }
                 td.num data-k="Fullest disk" {
                     @match &self.disk {
+                        Some((_, used)) if self.link.is_empty() => span.t3 {
+                            (format::percent(*used)) @if let Some(ms) = self.seen_ms { " at " (format::clock(ms).trim_end_matches(|c| c != ':').trim_end_matches(':')) }
+                        },
                         Some((mount, used)) => {
                             (bar::short(*used)) " " span class=(bar::level_text(*used)) { (format::percent(*used)) }
                             " " span class="t3 small mono" title=(mount) { (shortened(mount)) }
@@ -213,12 +216,12 @@ impl HostRow {
                     }
                 }
                 td class="r no-phone" {
-                    @match self.network { Some((out, inward)) => { (format::rate(out)) " / " (format::rate(inward)) }, None => (dash()) }
+                    @match self.network { Some((out, inward)) => (format::rates(out, inward)), None => (dash()) }
                 }
                 td class={ "r no-phone " (if self.pressure_io.is_some_and(|p| p > 0.2) { "c-crit b" } else { "" }) } {
                     @match self.pressure_io { Some(share) => (format::percent(share)), None => (dash()) }
                 }
-                td class="no-phone t2" { (self.may_do) }
+                td class="no-phone t2" { div class="ell may" title=(self.may_do) { (self.may_do) } }
                 td.no-phone { (self.seen(now)) }
             }
         }

@@ -5,6 +5,8 @@ pub mod approvals;
 pub mod audit;
 mod entrance;
 pub mod errors;
+#[cfg(test)]
+mod gallery;
 pub mod host;
 pub mod hosts;
 pub mod incident;

@@ -142,12 +142,14 @@ impl RefusalView {
         note::callout(
             State::Crit,
             html! {
+                div class="stack s" {
                 p.b { (view.line.host.name) " refused the order. Nothing ran." }
                 p { (self.reason) }
                 @if let Some(line) = &self.remedy {
                     p { "To allow it, its owner adds this to " code { (self.place) } " on " (view.line.host.name) ". The controller cannot." }
                     pre.term tabindex="0" #remedy { (line) }
                     button type="button" class="btn s" data-copy="#remedy" { (icon_small(icons::COPY)) span { "Copy the line" } }
+                }
                 }
             },
             None,
@@ -160,10 +162,12 @@ fn timeline(view: &RunView) -> Markup {
         section.card aria-labelledby="steps" {
             div.ch { h2 #steps { "What happened" } span class="t3 small" { "UTC, the host's steps by its own clock" } }
             div.tl {
-                @for step in &view.steps {
+                @for (at, step) in view.steps.iter().enumerate() {
+                    // Only the newest step can still be going on.
+                    @let passed = step.state == State::Run && at + 1 < view.steps.len();
                     div {
                         time datetime=(format::machine(step.at_ms)) { (format::clock(step.at_ms)) }
-                        (shape_named(step.state, Size::Row, ""))
+                        (shape_named(if passed { State::Info } else { step.state }, Size::Row, ""))
                         div.small { (step.words) @if !step.detail.is_empty() { br; span.t3 { (step.detail) } } }
                     }
                 }

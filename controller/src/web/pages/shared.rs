@@ -105,7 +105,7 @@ impl RunLine {
             state,
             words,
             html! { a href=(self.href()) { (self.title) } @if with_host { " on " (self.host.name) } },
-            html! { (self.by) ", " (words) @if !self.detail.is_empty() { ". " (self.detail) } },
+            html! { (self.by) ", " (words) @if !self.detail.is_empty() { ", " (self.detail) } },
             format::when(now, self.at_ms),
         )
     }
@@ -140,7 +140,7 @@ impl IncidentLine {
         list::line(
             self.state,
             if self.closed_ms.is_some() { "closed" } else { self.state.word() },
-            html! { a href=(incident_href(self.id)) { (incident_name(self.id)) } " " (self.title) },
+            html! { a href=(incident_href(self.id)) { (incident_name(self.id)) " " (self.title) } },
             html! {
                 @if self.closed_ms.is_some() { "closed after " } @else { "open for " }
                 (format::duration(length))

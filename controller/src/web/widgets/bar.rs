@@ -30,6 +30,12 @@ pub fn short(ratio: f64) -> Markup {
     draw("bar", ratio, level(ratio), None)
 }
 
+/// A short bar coloured by `class`, where fuller is not worse.
+#[must_use]
+pub fn share(ratio: f64, class: &str) -> Markup {
+    draw("bar", ratio, class, None)
+}
+
 /// A bar as wide as its place, coloured by `class`.
 #[must_use]
 pub fn wide(ratio: f64, class: &str) -> Markup {

@@ -23,8 +23,19 @@ pub fn bytes(amount: u64) -> String {
 /// A flow in decimal units, as networks and disks are sold: `41 MB/s`.
 #[must_use]
 pub fn rate(bytes_per_second: f64) -> String {
-    scaled(bytes_per_second, 1000.0, ["B/s", "kB/s", "MB/s", "GB/s", "TB/s", "PB/s"])
+    scaled(bytes_per_second, 1000.0, RATES)
 }
+
+/// Two flows of one thing in the unit of the larger: `14 / 3.7 MB/s`.
+#[must_use]
+pub fn rates(one: f64, other: f64) -> String {
+    let larger = rate(one.max(other));
+    let unit = larger.split_once(' ').map_or("B/s", |(_, unit)| unit);
+    let base = RATES.iter().position(|known| *known == unit).map_or(1.0, |power| 1000_f64.powi(power as i32));
+    format!("{} / {} {unit}", short(one / base), short(other / base))
+}
+
+const RATES: [&str; 6] = ["B/s", "kB/s", "MB/s", "GB/s", "TB/s", "PB/s"];
 
 fn scaled(mut amount: f64, base: f64, units: [&str; 6]) -> String {
     let mut unit = 0;

@@ -112,11 +112,15 @@ pub fn shape(state: State, size: Size) -> Markup {
     shape_named(state, size, state.word())
 }
 
-/// The shape under another name: `verified`, `refused`.
+/// The shape under another name: `verified`, `refused`. Without a name it only repeats the words beside it.
 #[must_use]
 pub fn shape_named(state: State, size: Size, name: &str) -> Markup {
     let (href, class) = state.symbol();
-    html! { svg class={ (class) " " (size.class()) } role="img" aria-label=(name) { use href=(href) {} } }
+    let label = (!name.is_empty()).then_some(name);
+    html! {
+        svg class={ (class) " " (size.class()) } role=[label.map(|_| "img")] aria-label=[label]
+            aria-hidden=[label.is_none().then_some("true")] { use href=(href) {} }
+    }
 }
 
 /// A short statement on soft ground in the state's colour.

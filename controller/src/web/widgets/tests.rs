@@ -11,6 +11,8 @@ fn numbers_have_their_unit_after_a_space_and_no_more_digits_than_they_are_worth(
         assert_eq!(format::bytes(amount), text);
     }
     assert_eq!(format::rate(41_200_000.0), "41 MB/s");
+    assert_eq!(format::rates(14e6, 3.7e6), "14 / 3.7 MB/s");
+    assert_eq!(format::rates(3.8e6, 99e4), "3.8 / 1 MB/s");
     assert_eq!(format::count(184_233), "184,233");
     assert_eq!(format::count(7), "7");
 }

@@ -10,12 +10,14 @@
 
 mod cgroup;
 mod host;
+mod install;
 mod lab;
 mod process;
 mod root;
 mod traffic;
 
 pub use host::Host;
+pub use install::program;
 pub use lab::Lab;
 pub use process::{Output, wait_for};
 pub use traffic::Traffic;

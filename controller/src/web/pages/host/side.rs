@@ -97,7 +97,7 @@ pub(super) fn grants(name: &str, grants: &Grants) -> Markup {
                     span class=(if row.how.is_some() { "" } else { "t3" }) {
                         (row.words) @if !row.limits.is_empty() { br; span class="tiny t3 mono" { (row.limits) } }
                     }
-                    span class="t3 grow right" { (row.how.as_deref().unwrap_or("not allowed")) }
+                    span class="t3 pushed" { (row.how.as_deref().unwrap_or("not allowed")) }
                 }
             }
             @if !grants.protected.is_empty() {

@@ -111,7 +111,7 @@ pub(super) fn culprits(view: &IncidentView) -> Markup {
             tr {
                 td { span.row-x { @if culprit.named { (shape_named(State::Warn, Size::Row, "culprit")) } span class=(if culprit.named { "mono small b" } else { "mono small t2" }) { (culprit.name) } } }
                 td class="r no-phone" { (culprit.pid.map_or_else(|| "–".to_owned(), |pid| pid.to_string())) }
-                td.r data-k="Share" { (bar::short(culprit.share)) " " (format::percent(culprit.share)) }
+                td.r data-k="Share" { (bar::share(culprit.share, if culprit.named { "warn" } else { "" })) " " (format::percent(culprit.share)) }
                 td.r data-k="CPU" { (culprit.cpu.map_or_else(|| "–".to_owned(), format::percent)) }
                 td.r data-k="Memory" { (culprit.memory.map_or_else(|| "–".to_owned(), format::bytes)) }
                 td class="t2 no-phone" { @if culprit.changed.is_empty() { "–" } @else { (culprit.changed) } }

@@ -1,0 +1,44 @@
+//! What tests of other steps need to do to a database, kept here because SQL is.
+
+use sysop_common::ids::HostId;
+
+use super::{Db, StoreError};
+
+/// Runs one statement.
+pub(crate) async fn try_sql(db: &Db, sql: &'static str) -> Result<u64, StoreError> {
+    Ok(sqlx::query(sql).execute(db.write()).await?.rows_affected())
+}
+
+/// Does what an attacker with the database's file can: changes what triggers forbid.
+pub(crate) async fn tamper(db: &Db, sql: &'static [&'static str]) {
+    for trigger in [
+        "DROP TRIGGER audit_no_update",
+        "DROP TRIGGER audit_no_delete",
+        "DROP TRIGGER audit_heads_no_update",
+        "DROP TRIGGER audit_heads_no_delete",
+    ] {
+        try_sql(db, trigger).await.unwrap();
+    }
+    for statement in sql {
+        try_sql(db, statement).await.unwrap();
+    }
+}
+
+/// Stores a CA's certificate.
+pub(crate) async fn authority(db: &Db, certificate: &[u8]) {
+    sqlx::query("INSERT INTO authority (id, certificate, wrapped_key, created_at) VALUES (1, ?, x'00', 0)")
+        .bind(certificate)
+        .execute(db.write())
+        .await
+        .unwrap();
+}
+
+/// Makes a host.
+pub(crate) async fn host(db: &Db, id: HostId, name: &str) {
+    sqlx::query("INSERT INTO hosts (id, name, created_at) VALUES (?, ?, 0)")
+        .bind(id.to_string())
+        .bind(name)
+        .execute(db.write())
+        .await
+        .unwrap();
+}
