@@ -11,6 +11,7 @@ pub mod audit;
 pub mod clock;
 pub mod config;
 pub mod identity;
+pub mod ingest;
 pub mod link;
 pub mod store;
 pub mod wake;

@@ -101,6 +101,12 @@ pub trait Intake: Send {
     /// When they do not decode: the session ends with this reason, nothing that was accepted is lost.
     fn samples(&mut self, samples: Samples) -> Result<(), Refused>;
 
+    /// Goes on with samples that waited for room. Called after each signal.
+    ///
+    /// # Errors
+    /// As [`Intake::samples`].
+    fn pump(&mut self) -> Result<(), Refused>;
+
     /// A gap came, in order with the samples.
     ///
     /// # Errors
@@ -124,6 +130,9 @@ pub trait Intake: Send {
 
     /// What is committed and not acknowledged on this session yet.
     fn acks(&mut self) -> Vec<Ack>;
+
+    /// Whether something came again, so that acks are due without a commit.
+    fn resent(&self) -> bool;
 }
 
 /// Takes what orders bring back. Implemented by dispatch.

@@ -22,6 +22,8 @@ const QUEUE: usize = 32;
 const DEAD_AFTER_MS: i64 = 15 * SECOND_MS;
 /// What came this soon after the challenge may have been under way before it.
 const IN_FLIGHT_MS: i64 = 2 * SECOND_MS;
+/// A clone is reported at most this often.
+const REPORT_EVERY_MS: i64 = 60 * SECOND_MS;
 
 /// The host has no live session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -71,7 +73,6 @@ pub(super) enum Command {
     Cancel(OrderId),
     Configure(Configure),
     Query(Query, oneshot::Sender<Answer>),
-    Close(String),
 }
 
 /// The registry's side of a session.
@@ -83,10 +84,14 @@ pub(super) struct Entry {
     pub(super) epoch: Epoch,
     agent_version: String,
     commands: mpsc::Sender<Command>,
+    /// Ends the session; taken by whoever ends it.
+    closing: Mutex<Option<oneshot::Sender<String>>>,
     /// When something last came from it, ms.
     heard_at: AtomicI64,
     /// When a second session appeared beside it, ms; 0 for never.
     challenged_at: AtomicI64,
+    /// When a clone was last reported, ms; 0 for never.
+    reported_at: AtomicI64,
     rtt_us: AtomicU64,
 }
 
@@ -100,8 +105,19 @@ impl Entry {
     }
 
     fn close(&self, reason: &str) {
-        // A full queue means that the session does not move: dropping its sender ends it as well.
-        let _ = self.commands.try_send(Command::Close(reason.to_owned()));
+        let closing = self.closing.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // A session that is gone needs no closing.
+        let _ = closing.map(|closing| closing.send(reason.to_owned()));
+    }
+
+    /// Whether a clone beside this session is to be reported now.
+    fn report_clone(&self, now: UnixMs) -> bool {
+        let last = self.reported_at.load(Ordering::Relaxed);
+        let due = last == 0 || now.0 - last >= REPORT_EVERY_MS;
+        if due {
+            self.reported_at.store(now.0, Ordering::Relaxed);
+        }
+        due
     }
 }
 
@@ -113,7 +129,18 @@ pub(super) enum Verdict {
     /// Another may be alive; not known yet.
     Wait,
     /// Both are alive.
-    Clone,
+    Clone {
+        /// Whether to report it: once a minute is enough.
+        report: bool,
+    },
+}
+
+/// A session's own side of its place in the registry.
+pub(super) struct Place {
+    pub(super) entry: Arc<Entry>,
+    pub(super) commands: mpsc::Receiver<Command>,
+    /// Why the session is to end, once it is.
+    pub(super) closing: oneshot::Receiver<String>,
 }
 
 /// All live sessions of this controller. Clones share.
@@ -139,13 +166,9 @@ impl Registry {
 
     /// Puts a session in, unless another one of the host is alive. One whose agent is the same (same
     /// epoch) or the one before (the hello names its epoch as previous) gives way.
-    pub(super) fn enter(
-        &self,
-        peer: Peer,
-        hello: &Hello,
-        now: UnixMs,
-    ) -> Result<(Arc<Entry>, mpsc::Receiver<Command>), Verdict> {
+    pub(super) fn enter(&self, peer: Peer, hello: &Hello, now: UnixMs) -> Result<Place, Verdict> {
         let (commands, receiver) = mpsc::channel(QUEUE);
+        let (closing, closed) = oneshot::channel();
         let mut sessions = self.sessions();
         if let Some(live) = sessions.get(&peer.host) {
             match judge(live, hello, now) {
@@ -160,12 +183,14 @@ impl Registry {
             epoch: hello.epoch,
             agent_version: hello.agent_version.chars().take(64).collect(),
             commands,
+            closing: Mutex::new(Some(closing)),
             heard_at: AtomicI64::new(now.0),
             challenged_at: AtomicI64::new(0),
+            reported_at: AtomicI64::new(0),
             rtt_us: AtomicU64::new(0),
         });
         sessions.insert(peer.host, entry.clone());
-        Ok((entry, receiver))
+        Ok(Place { entry, commands: receiver, closing: closed })
     }
 
     /// Takes a session out, unless a newer one has its place.
@@ -287,7 +312,7 @@ fn judge(live: &Entry, hello: &Hello, now: UnixMs) -> Verdict {
     }
     let heard = live.heard_at.load(Ordering::Relaxed);
     if heard > challenged + IN_FLIGHT_MS {
-        return Verdict::Clone;
+        return Verdict::Clone { report: live.report_clone(now) };
     }
     if now.0 > challenged + DEAD_AFTER_MS { Verdict::Accept } else { Verdict::Wait }
 }

@@ -79,7 +79,7 @@ impl HostMemory {
             let (epoch, seq) = (entry.chain.epoch, Seq(entry.seq));
             match self.last.iter_mut().find(|known| known.epoch == epoch) {
                 Some(known) => (known.seq, known.at) = (known.seq.max(seq), entry.at),
-                None => self.last.push(StoredEpoch { epoch, seq, at: entry.at }),
+                None => self.last.push(StoredEpoch { epoch, seq, at: entry.at, boot: entry.chain.boot }),
             }
             self.entries.push_back(entry);
         }
@@ -159,7 +159,10 @@ impl HostMemory {
     pub(super) fn raise(&self, epochs: &mut Vec<StoredEpoch>) {
         for here in &self.last {
             match epochs.iter_mut().find(|known| known.epoch == here.epoch) {
-                Some(known) => (known.seq, known.at) = (known.seq.max(here.seq), known.at.max(here.at)),
+                Some(known) => {
+                    (known.seq, known.at) = (known.seq.max(here.seq), known.at.max(here.at));
+                    known.boot = here.boot;
+                }
                 None => epochs.push(*here),
             }
         }

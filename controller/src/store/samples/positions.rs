@@ -42,14 +42,16 @@ pub struct StoredEpoch {
     pub epoch: Epoch,
     /// The last number that is stored or covered by a stored gap.
     pub seq: Seq,
-    /// Time of the last stored tick, where one is stored.
+    /// Time of the last stored tick; 0 where only gaps are stored.
     pub at: UnixMs,
+    /// The boot in which it was.
+    pub boot: Boot,
 }
 
 /// What parts and gaps hold of a host's epochs, newest last.
 pub(super) async fn of_host(db: &mut SqliteConnection, host: HostId) -> Result<Vec<StoredEpoch>, StoreError> {
-    let parts: Vec<(i64, i64, i64)> =
-        sqlx::query_as("SELECT epoch, seq, at FROM positions WHERE host = ? ORDER BY at")
+    let parts: Vec<(i64, i64, i64, i64)> =
+        sqlx::query_as("SELECT epoch, boot, seq, at FROM positions WHERE host = ? ORDER BY at")
             .bind(key(&host))
             .fetch_all(&mut *db)
             .await?;
@@ -60,17 +62,18 @@ pub(super) async fn of_host(db: &mut SqliteConnection, host: HostId) -> Result<V
             .await?;
     let mut epochs: Vec<StoredEpoch> = parts
         .into_iter()
-        .map(|(epoch, seq, at)| StoredEpoch {
+        .map(|(epoch, boot, seq, at)| StoredEpoch {
             epoch: Epoch(epoch as u64),
             seq: Seq(seq as u64),
             at: UnixMs(at),
+            boot: Boot(boot as u64),
         })
         .collect();
     for (epoch, seq) in gaps {
         let (epoch, seq) = (Epoch(epoch as u64), Seq(seq as u64));
         match epochs.iter_mut().find(|stored| stored.epoch == epoch) {
             Some(stored) => stored.seq = stored.seq.max(seq),
-            None => epochs.insert(0, StoredEpoch { epoch, seq, at: UnixMs(0) }),
+            None => epochs.insert(0, StoredEpoch { epoch, seq, at: UnixMs(0), boot: Boot::unknown(epoch) }),
         }
     }
     Ok(epochs)

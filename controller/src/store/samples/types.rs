@@ -33,6 +33,12 @@ impl NamedSchema {
 pub struct Boot(pub u64);
 
 impl Boot {
+    /// For an epoch whose boot nobody knows any more: a boot of its own, so that no rate is taken across.
+    #[must_use]
+    pub const fn unknown(epoch: Epoch) -> Self {
+        Self(epoch.0)
+    }
+
     /// From the kernel's boot id.
     #[must_use]
     pub fn from_id(boot_id: &str) -> Self {
