@@ -7,7 +7,7 @@ pub mod execute;
 pub mod executor;
 pub mod guard;
 pub mod identity;
-pub mod query;
 pub mod journal;
+pub mod query;
 pub mod sample;
 pub mod spool;
