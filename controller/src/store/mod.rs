@@ -9,6 +9,7 @@ pub mod certificates;
 mod db;
 pub mod enrollment_tokens;
 pub mod host_events;
+pub mod host_facts;
 pub mod hosts;
 pub mod idempotency;
 pub mod incidents;

@@ -185,7 +185,7 @@ pub async fn move_on(conn: &mut Conn, run: &Run, from: RunState) -> Result<(), S
     let done = sqlx::query(
         "UPDATE runs SET state = ?, intent = CASE WHEN ? THEN NULL ELSE intent END, reason = ?, risk = ?,
              risk_factors = ?, origin = ?, updated_at = ?, decided_by = ?, decided_at = ?, claimed_by = ?,
-             lease = ?, expires_at = ?, cancel_by = ?, cancel_at = ?, sent_at = ?, finished_at = ?, exit = ?,
+             claimed_at = ?, lease = ?, expires_at = ?, cancel_by = ?, cancel_at = ?, sent_at = ?, finished_at = ?, exit = ?,
              duration_ms = ?, refusal = ?, detail = ?, signed_order = ?, output_bytes = ?, output_hash = ?
          WHERE id = ? AND state = ?",
     )
@@ -199,6 +199,7 @@ pub async fn move_on(conn: &mut Conn, run: &Run, from: RunState) -> Result<(), S
     .bind(&run.decided_by)
     .bind(run.decided_at.map(|at| at.0))
     .bind(run.claimed_by.map(|id: ControllerId| id.to_string()))
+    .bind(run.claimed_at.map(|at| at.0))
     .bind(run.lease.map(|lease| i64::try_from(lease).unwrap_or(i64::MAX)))
     .bind(run.expires_at.map(|at| at.0))
     .bind(&run.cancel_by)
@@ -242,26 +243,52 @@ pub async fn release_unknown(conn: &mut Conn, run: OrderId, now: UnixMs) -> Resu
     }
 }
 
-/// Automatic runs that were claimed or sent at or after `since`: host, incident, group label.
+/// Automatic runs that a controller claimed at or after `since`: host and time of the claim.
 ///
 /// Counted inside the claim's transaction, so that two claims cannot both be the last one.
 ///
 /// # Errors
 /// Only the store's.
-pub async fn automatic_since(
-    conn: &mut Conn,
-    since: UnixMs,
-) -> Result<Vec<(HostId, Option<i64>, UnixMs)>, StoreError> {
-    let rows: Vec<(String, Option<i64>, i64)> = sqlx::query_as(
-        "SELECT r.host, r.incident, max(e.at) FROM run_events e JOIN runs r ON r.id = e.run
-         WHERE e.source = 'controller' AND e.state = 'claimed' AND e.at >= ? AND r.origin = 'automatic'
-           AND r.state NOT IN ('approved', 'expired')
-         GROUP BY r.id",
+pub async fn automatic_since(conn: &mut Conn, since: UnixMs) -> Result<Vec<(HostId, UnixMs)>, StoreError> {
+    let rows: Vec<(String, i64)> =
+        sqlx::query_as("SELECT host, claimed_at FROM runs WHERE claimed_at >= ? AND origin = 'automatic'")
+            .bind(since.0)
+            .fetch_all(conn)
+            .await?;
+    rows.into_iter().map(|(host, at)| Ok((super::parse("host id", &host)?, UnixMs(at)))).collect()
+}
+
+/// How many automatic runs of an incident were claimed.
+///
+/// # Errors
+/// Only the store's.
+pub async fn automatic_of(conn: &mut Conn, incident: i64) -> Result<u32, StoreError> {
+    let (count,): (i64,) = sqlx::query_as(
+        "SELECT count(*) FROM runs WHERE incident = ? AND claimed_at IS NOT NULL AND origin = 'automatic'",
     )
-    .bind(since.0)
-    .fetch_all(conn)
+    .bind(incident)
+    .fetch_one(conn)
     .await?;
-    rows.into_iter()
-        .map(|(host, incident, at)| Ok((super::parse("host id", &host)?, incident, UnixMs(at))))
-        .collect()
+    Ok(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+/// On how many hosts other than `host` the action was claimed at or after `since`.
+///
+/// # Errors
+/// Only the store's.
+pub async fn elsewhere(
+    conn: &mut Conn,
+    action: &str,
+    host: HostId,
+    since: UnixMs,
+) -> Result<u32, StoreError> {
+    let (count,): (i64,) = sqlx::query_as(
+        "SELECT count(DISTINCT host) FROM runs WHERE action = ? AND claimed_at >= ? AND host <> ?",
+    )
+    .bind(action)
+    .bind(since.0)
+    .bind(host.to_string())
+    .fetch_one(conn)
+    .await?;
+    Ok(u32::try_from(count).unwrap_or(u32::MAX))
 }

@@ -11,6 +11,11 @@ use uuid::Uuid;
 
 use super::{Conn, Db, StoreError, json, parse};
 
+/// Who made a run that the analyser offered. Names of people are lower case, so nobody has this one.
+pub const BY_ANALYSER: &str = "Analyser";
+/// Who decided or cancelled without a person.
+pub const BY_POLICY: &str = "Policy";
+
 /// One reason for a run's risk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RiskFactor {
@@ -39,26 +44,30 @@ pub struct Run {
     pub attempt: u32,
     /// Where it stands.
     pub state: RunState,
+    /// Whether it is open, or unknown and not settled: nothing new with this intent is planned.
+    pub pending: bool,
     /// Computed risk.
     pub risk: Risk,
     /// Why.
     pub risk_factors: Vec<RiskFactor>,
     /// Who decided, or would.
     pub origin: Origin,
-    /// One line: why it exists, or why it waits.
+    /// Why it exists, or why it waits; may hold lines for the host's policy file.
     pub reason: String,
-    /// `analyser`, or a person's name.
+    /// [`BY_ANALYSER`], or a person's name.
     pub created_by: String,
     /// When.
     pub created_at: UnixMs,
     /// When it last changed.
     pub updated_at: UnixMs,
-    /// `policy`, or who approved or rejected.
+    /// [`BY_POLICY`], or who approved or rejected.
     pub decided_by: Option<String>,
     /// When.
     pub decided_at: Option<UnixMs>,
     /// Which controller sends it.
     pub claimed_by: Option<ControllerId>,
+    /// When it was claimed; empty again when it was given back unsent.
+    pub claimed_at: Option<UnixMs>,
     /// The host's lease number in the order.
     pub lease: Option<u64>,
     /// Approved: not claimed after this. From claimed on: the order's own expiry.
@@ -108,7 +117,7 @@ pub struct NewRun {
     pub origin: Origin,
     /// One line: why.
     pub reason: String,
-    /// `analyser`, or a person's name.
+    /// [`BY_ANALYSER`], or a person's name.
     pub created_by: String,
     /// Who decided already.
     pub decided_by: Option<String>,
@@ -142,6 +151,7 @@ struct Row {
     params: String,
     target: String,
     attempt: i64,
+    intent: Option<String>,
     state: String,
     risk: String,
     risk_factors: String,
@@ -153,6 +163,7 @@ struct Row {
     decided_by: Option<String>,
     decided_at: Option<i64>,
     claimed_by: Option<String>,
+    claimed_at: Option<i64>,
     lease: Option<i64>,
     expires_at: Option<i64>,
     cancel_by: Option<String>,
@@ -182,6 +193,7 @@ impl TryFrom<Row> for Run {
             attempt: u32::try_from(row.attempt).unwrap_or(1),
             state: RunState::from_word(&row.state)
                 .ok_or_else(|| StoreError::corrupt("state of a run", &row.state))?,
+            pending: row.intent.is_some(),
             risk: Risk::from_word(&row.risk).ok_or_else(|| StoreError::corrupt("risk", &row.risk))?,
             risk_factors: json("risk factors", &row.risk_factors)?,
             origin: Origin::from_word(&row.origin)
@@ -193,6 +205,7 @@ impl TryFrom<Row> for Run {
             decided_by: row.decided_by,
             decided_at: row.decided_at.map(UnixMs),
             claimed_by: row.claimed_by.as_deref().map(|id| parse("controller id", id)).transpose()?,
+            claimed_at: row.claimed_at.map(UnixMs),
             lease: row.lease.map(unsigned),
             expires_at: row.expires_at.map(UnixMs),
             cancel_by: row.cancel_by,

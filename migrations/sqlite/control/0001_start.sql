@@ -208,6 +208,7 @@ CREATE TABLE runs (
     decided_by   TEXT,
     decided_at   INTEGER,
     claimed_by   TEXT,
+    claimed_at   INTEGER,
     lease        INTEGER,
     -- approved: not claimed after this time; from claimed on: the order's own expiry
     expires_at   INTEGER,
@@ -226,6 +227,7 @@ CREATE TABLE runs (
 CREATE INDEX runs_host ON runs (host, created_at);
 CREATE INDEX runs_state ON runs (state, created_at);
 CREATE INDEX runs_incident ON runs (incident);
+CREATE INDEX runs_claimed ON runs (claimed_at) WHERE claimed_at IS NOT NULL;
 CREATE UNIQUE INDEX runs_plan ON runs (host, incident, action, target, attempt) WHERE incident IS NOT NULL;
 
 -- Append-only. number is the host's journal number for source 'host', our own count for 'controller'.

@@ -51,7 +51,7 @@ pub(crate) const CRATES: &[Crate] = &[
             Edge { module: "analyse", may_use: &["store", "audit"] },
             Edge { module: "notify", may_use: &["store"] },
             Edge { module: "decide", may_use: &["store", "audit"] },
-            Edge { module: "dispatch", may_use: &["store", "link", "ssh", "identity", "audit"] },
+            Edge { module: "dispatch", may_use: &["store", "link", "ssh", "identity", "audit", "decide"] },
             Edge { module: "web", may_use: &["store", "live", "identity", "audit", "decide"] },
         ],
     },
@@ -139,6 +139,7 @@ pub(crate) const PURE: &[Pure] = &[
     Pure {
         places: &[
             "controller/src/analyse/rules",
+            "controller/src/decide/budget",
             "controller/src/decide/risk",
             "controller/src/decide/policy",
             "controller/src/decide/plan",
