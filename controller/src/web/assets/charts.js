@@ -227,7 +227,7 @@
       if (!note) return;
       const time = ms => new Date(ms).toISOString().slice(11, 16);
       const seen = this.store.gaps.filter(gap => gap.to > this.from && gap.from < this.to);
-      note.textContent = seen.length ? `Hatched: no data, ${seen.slice(-3).map(gap => `${time(gap.from)} to ${time(gap.to)}, ${gap.reason}`).join("; ")}` : "";
+      note.textContent = seen.length ? `Hatched: no data, ${seen.slice(-3).map(gap => `${time(gap.from)} to ${time(gap.to)}, ${gap.reason.replaceAll("_", " ")}`).join("; ")}` : "";
     }
     fail(error) {
       const box = this.el.querySelector("[data-failed]");

@@ -21,8 +21,6 @@ const sysopSeries = (() => {
   const GIB = [];
   for (let p = 0; p < 50; p++) GIB.push(2 ** p);
   const STEPS = { percent: [1, 2, 5, 10, 20, 25, 50], bytes: GIB };
-  // A rate of time per time, whatever unit the counter was kept in, as percent.
-  const SHARE = { ratio: 100, ms_per_s: 0.1, us_per_s: 0.0001 };
 
   // ---- series of a group
   // Keeps points by metric and label; a null from the server only says what a missing point says.
@@ -67,33 +65,21 @@ const sysopSeries = (() => {
     return out;
   }
   const scale = (one, factor) => one && { t: one.t, v: one.v.map(v => v * factor) };
-  const share = one => one && scale(one, SHARE[one.unit] ?? 100);
+  const share = one => one && scale(one, 100); // a ratio as percent
 
   // ---- what each kind draws: {unit, stack, range, lines: [{name, color, data, fill}]}
-  const CPU = [["user", "--c-user", ["cpu.user"]], ["nice", "--c-nice", ["cpu.nice"]], ["system", "--c-system", ["cpu.system"]], ["iowait", "--c-iowait", ["cpu.iowait"]], ["irq", "--c-irq", ["cpu.irq", "cpu.softirq"]], ["steal", "--c-steal", ["cpu.steal"]]];
+  const CPU = [["user", "--c-user"], ["nice", "--c-nice"], ["system", "--c-system"], ["iowait", "--c-iowait"], ["irq", "--c-irq"], ["steal", "--c-steal"]];
   const KINDS = {
-    // Share of all cores: each mode over the sum of all, so the unit of the counters does not matter.
-    cpu(store) {
-      const modes = ["cpu.user", "cpu.nice", "cpu.system", "cpu.idle", "cpu.iowait", "cpu.irq", "cpu.softirq", "cpu.steal"];
-      const present = modes.map(mode => store.one(mode)).filter(Boolean);
-      const total = combine(present, (...all) => all.reduce((a, b) => a + b, 0));
-      const lines = CPU.map(([name, color, metrics]) => {
-        const parts = metrics.map(metric => store.one(metric)).filter(Boolean);
-        return { name, color, data: parts.length && total && combine([total, ...parts], (sum, ...own) => (sum > 0 ? (100 * own.reduce((a, b) => a + b, 0)) / sum : 0)) };
-      });
-      return { unit: "percent", stack: true, range: [0, 100], lines };
-    },
+    cpu: store => ({ unit: "percent", stack: true, range: [0, 100], lines: CPU.map(([name, color]) => ({ name, color, data: share(store.one(`cpu.mode.${name}`)) })) }),
     memory(store) {
       const get = name => store.one(`memory.${name}`);
       const cache = combine([get("cached"), get("slab_reclaimable") ?? scale(get("cached"), 0)], (a, b) => a + b);
       const used = combine([get("total"), get("free"), get("buffers"), cache], (all, ...rest) => Math.max(0, all - rest.reduce((a, b) => a + b, 0)));
       return { unit: "bytes", stack: true, range: [0, newest(get("total")) ?? null], lines: [{ name: "used", color: "--c-1", data: used }, { name: "buffers", color: "--c-4", data: get("buffers") }, { name: "page cache", color: "--c-cache", data: cache }] };
     },
-    swap(store) {
-      return { unit: "bytes", range: [0, newest(store.one("swap.total")) || null], lines: [{ name: "used", color: "--c-4", fill: true, data: combine([store.one("swap.total"), store.one("swap.free")], (all, free) => all - free) }] };
-    },
-    space: (store, el) => full(store, el, "fs.total", "fs.free", "fs.available"),
-    inodes: (store, el) => full(store, el, "fs.inodes.total", "fs.inodes.free", "fs.inodes.free"),
+    swap: store => ({ unit: "bytes", range: [0, newest(store.one("swap.total")) || null], lines: [{ name: "used", color: "--c-4", fill: true, data: store.one("swap.used") }] }),
+    space: (store, el) => full(store, el, "fs.used_ratio"),
+    inodes: (store, el) => full(store, el, "fs.inodes.used_ratio"),
     io: (store, el) => pairs(store, el, ["disk.write_bytes", "write", ["--c-2", "--c-3", "--c-6"], true], ["disk.read_bytes", "read", ["--c-1", "--c-4", "--c-5"], false]),
     network: (store, el) => pairs(store, el, ["net.tx_bytes", "out", ["--c-3", "--c-1", "--c-5"], true], ["net.rx_bytes", "in", ["--c-4", "--c-2", "--c-6"], false], label => label !== "lo"),
     load: store => plain(store, "count", [["1 min", "load.1", "--c-1"], ["5 min", "load.5", "--c-3"], ["15 min", "load.15", "--c-5"]]),
@@ -113,10 +99,10 @@ const sysopSeries = (() => {
     },
   };
   const plain = (store, unit, list) => ({ unit, lines: list.map(([name, metric, color]) => ({ name, color, data: store.one(metric) })) });
-  // How full: what is used of what ordinary users may use, as df says it. Fullest first.
-  function full(store, el, total, free, available) {
-    const wanted = el.dataset.label === undefined ? store.labels(total) : [el.dataset.label];
-    let lines = wanted.map(label => ({ name: label, data: combine([store.one(total, label), store.one(free, label), store.one(available, label)], (all, unused, open) => (all - unused + open > 0 ? (100 * (all - unused)) / (all - unused + open) : 0)) }));
+  // How full, fullest first.
+  function full(store, el, metric) {
+    const wanted = el.dataset.label === undefined ? store.labels(metric) : [el.dataset.label];
+    let lines = wanted.map(label => ({ name: label, data: share(store.one(metric, label)) }));
     lines = lines.filter(line => line.data?.v.length).sort((a, b) => newest(b.data) - newest(a.data)).slice(0, MOST);
     lines.forEach((line, i) => Object.assign(line, { color: i === 0 ? "--c-2" : i === 1 ? "--c-1" : LINES[i], fill: i === 0, width: i === 0 ? 2 : 1.6 }));
     const least = Math.min(100, ...lines.flatMap(line => [Math.min(...line.data.v)]));

@@ -3,8 +3,10 @@
 //! With `SYSOP_GALLERY=DIR` the pages are also written there as HTML files, to be looked at.
 
 mod fleet;
+mod host;
 mod incident;
 mod rest;
+mod runs;
 
 use crate::web::layout::{Ctx, NavCounts, Page, UserBadge};
 
@@ -40,7 +42,9 @@ fn wave(points: usize, base: f32, width: f32, seed: u32) -> Vec<Option<f32>> {
 /// All pages by name, each with what it was drawn for.
 fn pages() -> Vec<(&'static str, Ctx, Page)> {
     let mut all = fleet::pages();
+    all.extend(host::pages());
     all.extend(incident::pages());
+    all.extend(runs::pages());
     all.extend(rest::pages());
     all
 }

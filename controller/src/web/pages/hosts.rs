@@ -234,7 +234,9 @@ impl HostRow {
         }
     }
 
-    fn card(&self, now: i64) -> Markup {
+    /// It as a card.
+    #[must_use]
+    pub fn card(&self, now: i64) -> Markup {
         let class = match self.state {
             State::Crit => "card hcard crit",
             State::Warn => "card hcard warn",

@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 use sysop_common::action::Risk;
 
+use super::hosts::HostRow;
 use super::shared::RunLine;
 use crate::web::layout::{Ctx, Fragment, Page};
 use crate::web::widgets::bar::Spark;
@@ -34,8 +35,10 @@ pub struct OverviewView {
     pub gaps: u64,
     /// What needs attention, worst first.
     pub attention: Vec<Attention>,
-    /// The fleet by a label.
+    /// The fleet by a label, as a heat map.
     pub fleet: Vec<HeatGroup>,
+    /// The hosts of a small fleet, shown as cards in place of the heat map.
+    pub cards: Vec<HostRow>,
     /// Runs that ended lately, newest first.
     pub recent: Vec<RunLine>,
 }
@@ -110,7 +113,7 @@ fn body(ctx: &Ctx, view: &OverviewView) -> Markup {
         div.grid {
             div class="c8 stack" {
                 (attention(view))
-                @if view.hosts > 0 { (fleet(view)) }
+                @if view.hosts > 0 { (fleet(view, ctx.now_ms)) }
                 @if add && view.hosts <= 1 { (first_steps()) }
             }
             div class="c4 stack" { (figures(view)) (recent(ctx, view)) }
@@ -186,7 +189,16 @@ impl Attention {
     }
 }
 
-fn fleet(view: &OverviewView) -> Markup {
+fn fleet(view: &OverviewView, now: i64) -> Markup {
+    if !view.cards.is_empty() {
+        let cards = html! { div class="cb hcards" { @for row in &view.cards { (row.card(now)) } } };
+        return card(
+            "fleet",
+            "Fleet",
+            html! { span class="t3 small" { (format::counted(view.hosts, "host", "hosts")) } },
+            cards,
+        );
+    }
     let body = html! {
         div class="cb stack" {
             div.heat {

@@ -1,15 +1,10 @@
-//! Overview, hosts, one host.
+//! Overview and hosts.
 
 use sysop_common::action::{Risk, RunState};
 
-use super::super::host::charts::Range;
-use super::super::host::processes::{Order, ProcessRow, ProcessTable};
-use super::super::host::series::{self, SeriesView};
-use super::super::host::side::{GrantRow, Grants, UnitRow};
-use super::super::host::{self, HostView, OpenIncident};
 use super::super::hosts::{self, HostRow, HostsView};
 use super::super::overview::{self, Attention, HeatCell, HeatGroup, OverviewView};
-use super::super::shared::{HostRef, IncidentLine, RunLine};
+use super::super::shared::{HostRef, RunLine};
 use super::{Ctx, DAY, HOUR, MINUTE, NOW, Page, ctx, wave};
 use crate::web::widgets::State;
 use crate::web::widgets::list::Paging;
@@ -20,19 +15,13 @@ pub(super) fn pages() -> Vec<(&'static str, Ctx, Page)> {
         hosts: 1,
         healthy: 1,
         reporting: 1,
-        fleet: heat(&[("all hosts", 1)], false),
+        cards: vec![row(State::Ok, "this-machine", &[], "", 0.12, 0.34, ("/", 0.41), 0.01)],
         ..OverviewView::default()
     };
     let cards = HostsView { query: Query::default().set("view", "cards"), ..fleet() };
     let none =
         HostsView { total: 52, query: Query::default().with("label", "role=gpu"), ..HostsView::default() };
-    let stale = HostView {
-        open: None,
-        state: State::Ok,
-        range: Range::Between(NOW - HOUR, NOW - 40 * MINUTE),
-        ..web_07()
-    };
-    let (o, h, w) = (ctx("/"), ctx("/hosts"), ctx("/hosts/w7"));
+    let (o, h) = (ctx("/"), ctx("/hosts"));
     vec![
         ("overview", o.clone(), overview::page(&o, &overview())),
         ("overview-quiet", o.clone(), overview::page(&o, &quiet)),
@@ -40,13 +29,10 @@ pub(super) fn pages() -> Vec<(&'static str, Ctx, Page)> {
         ("hosts", h.clone(), hosts::page(&h, &fleet())),
         ("hosts-cards", h.clone(), hosts::page(&h, &cards)),
         ("hosts-none", h.clone(), hosts::page(&h, &none)),
-        ("host", w.clone(), host::page(&w, &web_07())),
-        ("host-zoom", w.clone(), host::page(&w, &stale)),
-        ("series", w, series::page(NOW, &numbers())),
     ]
 }
 
-fn host(name: &str) -> HostRef {
+pub(super) fn host(name: &str) -> HostRef {
     HostRef { id: name.replace('-', ""), name: name.into() }
 }
 
@@ -170,6 +156,7 @@ fn overview() -> OverviewView {
         "Open host",
     );
     OverviewView {
+        cards: Vec::new(),
         hosts: 52,
         healthy: 48,
         reporting: 51,
@@ -334,186 +321,4 @@ fn fleet() -> HostsView {
     let query = Query::default().with("label", "site=fra-1").with("label", "site=ams-2");
     let paging = Paging { shown: "1 to 14 of 49".into(), newer: None, older: Some("/hosts?after=x".into()) };
     HostsView { rows, matching: 49, total: 52, query, paging }
-}
-
-#[allow(clippy::too_many_arguments)]
-fn process(
-    name: &str,
-    args: &str,
-    pid: u32,
-    user: &str,
-    unit: &str,
-    cpu: f64,
-    rss_mib: u64,
-    write: Option<f64>,
-) -> ProcessRow {
-    ProcessRow {
-        pid,
-        name: name.into(),
-        args: args.into(),
-        user: user.into(),
-        unit: unit.into(),
-        cpu: Some(cpu),
-        rss: rss_mib << 20,
-        io: write.map(|write| (write / 90.0, write)),
-        age_ms: Some(if name == "shop-api" { 15 * MINUTE } else { 41 * DAY }),
-        culprit: name == "shop-api",
-    }
-}
-
-fn unit(
-    state: State,
-    name: &str,
-    words: &str,
-    since: i64,
-    action: Option<(&'static str, &'static str)>,
-) -> UnitRow {
-    UnitRow { name: name.into(), state, words: words.into(), since_ms: Some(NOW - since), action }
-}
-
-fn web_07() -> HostView {
-    let processes = vec![
-        process(
-            "shop-api",
-            "/usr/bin/shop-api --config /etc/shop-api/config.toml",
-            18342,
-            "shop",
-            "shop-api.service",
-            0.614,
-            1240,
-            Some(41.2e6),
-        ),
-        process(
-            "systemd-journal",
-            "/lib/systemd/systemd-journald",
-            402,
-            "root",
-            "systemd-journald.service",
-            0.088,
-            61,
-            Some(0.6e6),
-        ),
-        process(
-            "php-fpm8.2",
-            "php-fpm: pool www",
-            2204,
-            "www-data",
-            "php8.2-fpm.service",
-            0.021,
-            311,
-            Some(0.0),
-        ),
-        process(
-            "sysop-agent",
-            "/usr/bin/sysop-agent run",
-            903,
-            "sysop",
-            "sysop-agent.service",
-            0.003,
-            13,
-            None,
-        ),
-        process("systemd", "/sbin/init", 1, "root", "init.scope", 0.001, 12, Some(0.0)),
-    ];
-    let grant = |words: &str, how: Option<&str>, limits: &str| GrantRow {
-        words: words.into(),
-        how: how.map(str::to_owned),
-        limits: limits.into(),
-    };
-    let old = IncidentLine {
-        id: 1012,
-        title: "/var over 90 %".into(),
-        host: host("web-07"),
-        state: State::Ok,
-        opened_ms: NOW - 5 * DAY,
-        closed_ms: Some(NOW - 5 * DAY + 4 * MINUTE),
-        detail: "cleaned by itself".into(),
-        repair: None,
-    };
-    HostView {
-        id: "w7".into(),
-        name: "web-07".into(),
-        state: State::Crit,
-        state_words: "Critical for 2 min".into(),
-        labels: vec![
-            ("role".into(), "web".into()),
-            ("app".into(), "shop".into()),
-            ("site".into(), "fra-1".into()),
-        ],
-        facts: ["Debian 12.9", "kernel 6.1.0-40", "4 CPUs", "8 GiB", "up 41 d"].map(str::to_owned).to_vec(),
-        link: "agent 0.1.0 over QUIC".into(),
-        seen_ms: Some(NOW - 2_000),
-        clock_offset_ms: Some(2_400),
-        open: Some(OpenIncident {
-            id: 1042,
-            title: "nginx.service failed because /var is full".into(),
-            cause: "shop-api.service, pid 18342, writes 41 MB/s of log since 02:58.".into(),
-            state: State::Crit,
-            waits: true,
-        }),
-        range: Range::Last(HOUR),
-        cores: Some(4),
-        disk_limits: Some((0.9, 0.97)),
-        processes: ProcessTable { rows: processes, total: Some(141), order: Order::Cpu, at_ms: None },
-        units: vec![
-            unit(
-                State::Crit,
-                "nginx.service",
-                "failed, exit 1",
-                2 * MINUTE,
-                Some(("restart_service", "Restart")),
-            ),
-            unit(State::Warn, "backup.service", "restarts again and again", 6 * MINUTE, None),
-            unit(State::Ok, "shop-api.service", "running, 1.2 GiB", 15 * MINUTE, None),
-            unit(State::Ok, "php8.2-fpm.service", "running, 311 MiB", 9 * DAY, None),
-            unit(State::Ok, "systemd-journald.service", "running, 61 MiB", 41 * DAY, None),
-            unit(State::Ok, "ssh.service", "running, 8 MiB", 41 * DAY, None),
-            unit(State::Off, "apt-daily.service", "stopped", 20 * HOUR, None),
-        ],
-        units_total: 62,
-        grants: Grants {
-            actions: vec![
-                grant("Restart and start services", Some("by itself"), "nginx.service, php*-fpm.service"),
-                grant("Clean up temporary files", Some("after approval"), "/tmp, /var/tmp"),
-                grant("Stop services", None, ""),
-                grant("Kill processes", None, ""),
-            ],
-            protected: vec!["ssh.service".into(), "sysop-agent.service".into()],
-            executor: true,
-            agentless: false,
-        },
-        incidents: vec![
-            IncidentLine {
-                id: 1042,
-                title: "nginx.service failed".into(),
-                host: host("web-07"),
-                state: State::Crit,
-                opened_ms: NOW - 7 * MINUTE,
-                closed_ms: None,
-                detail: "/var is full".into(),
-                repair: Some(RunState::AwaitingApproval),
-            },
-            old,
-        ],
-        runs: recent().into_iter().take(2).collect(),
-        may_run: true,
-    }
-}
-
-fn numbers() -> SeriesView {
-    let rows = (0..12)
-        .map(|at| {
-            (
-                NOW - HOUR + at * 10_000,
-                vec![Some(format!("{}.2 %", 20 + at)), (at != 4).then(|| "0.4 %".to_owned())],
-            )
-        })
-        .collect();
-    SeriesView {
-        host: host("web-07"),
-        bounds: (NOW - HOUR, NOW),
-        columns: vec!["cpu.user, %".into(), "cpu.steal, %".into()],
-        rows,
-        raw: "/api/v1/hosts/w7/series?metric=cpu.user,cpu.steal".into(),
-    }
 }

@@ -89,8 +89,7 @@ fn main_charts(view: &HostView) -> Vec<Chart> {
         || "by mode".to_owned(),
         |n| format!("{}, by mode", format::counted(n.into(), "core", "cores")),
     );
-    let mut space =
-        chart("space", "Disk space", "used of what users may use", "fs.total,fs.free,fs.available");
+    let mut space = chart("space", "Disk space", "used of what users may use", "fs.used_ratio");
     if let Some((warn, crit)) = view.disk_limits {
         space.limits = format!(
             r#"[{{"v":{},"level":"warn","label":"warning {}"}},{{"v":{},"level":"crit","label":""}}]"#,
@@ -111,7 +110,7 @@ fn main_charts(view: &HostView) -> Vec<Chart> {
             "cpu",
             "CPU",
             cores,
-            "cpu.user,cpu.nice,cpu.system,cpu.idle,cpu.iowait,cpu.irq,cpu.softirq,cpu.steal",
+            "cpu.mode.user,cpu.mode.nice,cpu.mode.system,cpu.mode.iowait,cpu.mode.irq,cpu.mode.steal",
         ),
         chart(
             "memory",
@@ -134,8 +133,8 @@ fn main_charts(view: &HostView) -> Vec<Chart> {
 
 fn more_charts() -> Vec<Chart> {
     vec![
-        chart("swap", "Swap", "", "swap.total,swap.free"),
-        chart("inodes", "Inodes", "used", "fs.inodes.total,fs.inodes.free"),
+        chart("swap", "Swap", "", "swap.total,swap.used"),
+        chart("inodes", "Inodes", "used", "fs.inodes.used_ratio"),
         chart("connections", "TCP connections", "", "tcp.established,tcp.time_wait,tcp.close_wait"),
         chart("retransmits", "TCP trouble", "", "tcp.retransmits,tcp.listen_overflows"),
         chart("processes", "Processes", "", "procs.total,threads.total,procs.blocked"),
