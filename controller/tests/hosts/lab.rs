@@ -1,7 +1,7 @@
 //! The lab itself: hosts boot fast, fail apart, lose packets on demand, and leave nothing behind.
 
 use std::io::{BufRead, BufReader};
-use std::net::TcpStream;
+use std::net::{TcpStream, UdpSocket};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
@@ -48,6 +48,28 @@ pub fn a_cut_drops_one_port() -> Result<()> {
     ensure!(!reaches(&host, 22), "port 22 answers although everything is cut");
     host.heal()?;
     ensure!(reaches(&host, 22), "port 22 stays cut");
+    Ok(())
+}
+
+pub fn datagrams_are_lost() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.boot("one")?;
+    let ear = UdpSocket::bind((lab.address(), 0))?;
+    let port = ear.local_addr()?.port();
+    let arrive = || -> Result<usize> {
+        let shout = format!("for i in {{1..200}}; do echo > /dev/udp/{}/{port}; done", lab.address());
+        // A packet that the filter drops is an error for its sender.
+        host.run(&["bash", "-c", &shout])?;
+        ear.set_read_timeout(Some(Duration::from_millis(300)))?;
+        Ok(std::iter::from_fn(|| ear.recv(&mut [0; 8]).ok()).count())
+    };
+    ensure!(arrive()? == 200, "datagrams are lost although nobody asked");
+    host.lose(Traffic::Udp(port), 20)?;
+    let through = arrive()?;
+    ensure!((120..=190).contains(&through), "{through} of 200 arrived although 20 % were to be lost");
+    host.heal()?;
+    host.cut(Traffic::Udp(port))?;
+    ensure!(arrive()? == 0, "datagrams arrive although they are cut");
     Ok(())
 }
 

@@ -28,6 +28,7 @@ type Story = (&'static str, fn() -> anyhow::Result<()>);
 const STORIES: &[Story] = &[
     ("lab::two_hosts_boot_and_a_killed_service_fails_on_one_alone", lab::two_hosts_boot),
     ("lab::a_cut_drops_one_port_and_healing_restores_it", lab::a_cut_drops_one_port),
+    ("lab::datagrams_are_lost_as_often_as_asked", lab::datagrams_are_lost),
     ("lab::a_host_comes_back_after_a_power_cut_with_its_files", lab::a_power_cut),
     ("lab::nothing_remains_of_a_lab_whose_owner_was_killed", lab::nothing_remains),
     ("packaging::systemd_takes_the_units_and_rights_are_narrow", packaging::units_and_rights),

@@ -79,7 +79,7 @@ pub(super) fn workspace(setting: &Setting) -> Result<Vec<Case>> {
     }
     let mut command = setting.command(cargo());
     if has_nextest() {
-        nextest(&mut command).args(["-E", "not binary(hosts)"]);
+        nextest(setting, &mut command).args(["-E", "not binary(hosts)"]);
     } else {
         command.args([
             "test",
@@ -105,7 +105,7 @@ pub(super) fn hosts(setting: &Setting) -> Result<Vec<Case>> {
         command.env(runner_variable()?, format!("{} --preserve-env", prefix.join(" ")));
     }
     if has_nextest() {
-        nextest(&mut command).args(["--test-threads=1", "--test", "hosts"]);
+        nextest(setting, &mut command).args(["--test-threads=1", "--test", "hosts"]);
     } else {
         command.args(["test", "--locked", "--workspace", "--test", "hosts"]);
     }
@@ -122,17 +122,11 @@ pub(super) fn build(setting: &Setting) -> Result<Option<String>> {
     if built { Ok(None) } else { anyhow::bail!("the workspace does not build") }
 }
 
-fn nextest(command: &mut Command) -> &mut Command {
+fn nextest<'a>(setting: &Setting, command: &'a mut Command) -> &'a mut Command {
     command
-        .args([
-            "nextest",
-            "run",
-            "--locked",
-            "--workspace",
-            "--no-fail-fast",
-            "--color=never",
-            "--show-progress=none",
-        ])
+        .args(["nextest", "run", "--config-file", "xtask/nextest.toml"])
+        .args(["--profile", if setting.full { "full" } else { "default" }])
+        .args(["--locked", "--workspace", "--no-fail-fast", "--color=never", "--show-progress=none"])
         .args(["--status-level=all", "--final-status-level=none"])
 }
 
