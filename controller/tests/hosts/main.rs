@@ -32,6 +32,7 @@ const STORIES: &[Story] = &[
     ("lab::a_host_comes_back_after_a_power_cut_with_its_files", lab::a_power_cut),
     ("lab::nothing_remains_of_a_lab_whose_owner_was_killed", lab::nothing_remains),
     ("packaging::systemd_takes_the_units_and_rights_are_narrow", packaging::units_and_rights),
+    ("packaging::nginx_takes_the_example_of_a_proxy", packaging::nginx_takes_the_example),
 ];
 
 fn main() -> ExitCode {

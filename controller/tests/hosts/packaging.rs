@@ -50,3 +50,15 @@ pub fn units_and_rights() -> Result<()> {
     }
     Ok(())
 }
+
+pub fn nginx_takes_the_example() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.boot("one")?;
+    let certified = rcgen::generate_simple_self_signed(["sysop.example.org".to_owned()])?;
+    host.write("/etc/ssl/sysop/fullchain.pem", certified.cert.pem().as_bytes(), 0o644)?;
+    host.write("/etc/ssl/sysop/privkey.pem", certified.signing_key.serialize_pem().as_bytes(), 0o600)?;
+    let example = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/nginx/sysop.conf");
+    host.copy_in(&example, "/etc/nginx/conf.d/sysop.conf", 0o644)?;
+    host.check(&["nginx", "-t"])?;
+    Ok(())
+}

@@ -109,7 +109,11 @@ pub(super) fn hosts(setting: &Setting) -> Result<Vec<Case>> {
     } else {
         command.args(["test", "--locked", "--workspace", "--test", "hosts"]);
     }
-    run_and_parse("hosts", &mut command, None)
+    let mut cases = run_and_parse("hosts", &mut command, None)?;
+    if install::privilege().is_none() {
+        cases.iter_mut().for_each(|case| case.explain("test hosts need root: run `sudo cargo xtask test`"));
+    }
+    Ok(cases)
 }
 
 /// Builds everything the suites run; the reason why that is not possible here, if so.

@@ -34,6 +34,15 @@ impl Case {
     pub(crate) fn skipped(name: impl Into<String>, reason: impl Into<String>) -> Self {
         Self { name: name.into(), outcome: Outcome::Skipped(reason.into()), seconds: None }
     }
+
+    /// Gives a reason to a case that was skipped without one.
+    pub(crate) fn explain(&mut self, why: &str) {
+        if let Outcome::Skipped(reason) = &mut self.outcome
+            && reason.is_empty()
+        {
+            why.clone_into(reason);
+        }
+    }
 }
 
 /// The cases of one suite.

@@ -41,12 +41,8 @@ impl Parser {
     /// The cases; one that fails is added where lines, summary and exit code disagree.
     pub(crate) fn finish(self, suite: &str, success: bool) -> Vec<Case> {
         let mut cases = self.cases;
-        for case in &mut cases {
-            if let (Outcome::Skipped(reason), Some(known)) = (&mut case.outcome, &self.reason)
-                && reason.is_empty()
-            {
-                reason.clone_from(known);
-            }
+        if let Some(reason) = &self.reason {
+            cases.iter_mut().for_each(|case| case.explain(reason));
         }
         let seen = Tally::of(&cases);
         if seen.passed != self.said.passed || seen.failed != self.said.failed {
