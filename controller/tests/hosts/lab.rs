@@ -2,15 +2,13 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::{TcpStream, UdpSocket};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::ROLE;
 use crate::hosts::{Host, Lab, Traffic, wait_for};
-
-/// Set in the process that owns a lab only to be killed.
-const OWNER: &str = "SYSOP_TEST_LAB_OWNER";
 
 pub fn two_hosts_boot() -> Result<()> {
     let lab = Lab::new()?;
@@ -88,7 +86,8 @@ pub fn a_power_cut() -> Result<()> {
 }
 
 pub fn nothing_remains() -> Result<()> {
-    let mut owner = Command::new(std::env::current_exe()?).env(OWNER, "1").stdout(Stdio::piped()).spawn()?;
+    let mut owner =
+        Command::new(std::env::current_exe()?).env(ROLE, "owner").stdout(Stdio::piped()).spawn()?;
     let mut line = String::new();
     BufReader::new(owner.stdout.take().context("no pipe")?).read_line(&mut line)?;
     let [link, leader] = line.split_whitespace().collect::<Vec<_>>()[..] else {
@@ -104,17 +103,13 @@ pub fn nothing_remains() -> Result<()> {
     wait_for("end of the lab", Duration::from_secs(5), || Ok((remains() == [false, false]).then_some(())))
 }
 
-/// Owns a lab with one host until it is killed, if this process was started for that.
-pub fn play_owner() -> Option<ExitCode> {
-    std::env::var_os(OWNER)?;
-    let run = || -> Result<()> {
-        let lab = Lab::new()?;
-        let host = lab.boot("orphan")?;
-        println!("sysoplab{} {}", lab.address().octets()[2], host.leader()?);
-        std::thread::sleep(Duration::from_secs(60));
-        Ok(())
-    };
-    Some(if run().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+/// Owns a lab with one host until it is killed: the role of a process that this test starts.
+pub fn own_until_killed() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.boot("orphan")?;
+    println!("sysoplab{} {}", lab.address().octets()[2], host.leader()?);
+    std::thread::sleep(Duration::from_secs(60));
+    Ok(())
 }
 
 fn reaches(host: &Host, port: u16) -> bool {

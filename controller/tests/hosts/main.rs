@@ -16,6 +16,7 @@
 mod hosts;
 mod lab;
 mod packaging;
+mod sandbox;
 
 use std::process::ExitCode;
 
@@ -33,11 +34,31 @@ const STORIES: &[Story] = &[
     ("lab::nothing_remains_of_a_lab_whose_owner_was_killed", lab::nothing_remains),
     ("packaging::systemd_takes_the_units_and_rights_are_narrow", packaging::units_and_rights),
     ("packaging::nginx_takes_the_example_of_a_proxy", packaging::nginx_takes_the_example),
+    ("sandbox::the_units_walls_hide_no_metric_from_the_collector", sandbox::hides_no_metric),
+    ("sandbox::the_executor_can_do_its_work_and_no_more", sandbox::executor_can_work),
 ];
 
+/// Names the part that this program plays when a story starts it a second time, here or in a host.
+const ROLE: &str = "SYSOP_TEST_ROLE";
+
+fn play(role: &str) -> ExitCode {
+    let played = match role {
+        "owner" => lab::own_until_killed(),
+        "look" => sandbox::look(),
+        other => Err(anyhow::anyhow!("no role is called {other}")),
+    };
+    match played {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 fn main() -> ExitCode {
-    if let Some(code) = lab::play_owner() {
-        return code;
+    if let Some(role) = std::env::var_os(ROLE) {
+        return play(&role.to_string_lossy());
     }
     let mut arguments = Arguments::from_args();
     // Hosts share two cores: one story at a time, unless asked otherwise.

@@ -1,0 +1,116 @@
+//! The walls that the units build: they keep in what must not get out, and hide nothing that is needed.
+//!
+//! A drop-in replaces the program of a unit and leaves its walls as they are.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Result, ensure};
+use sysop_agent::sample::{Options, Roots, Sampler};
+use sysop_common::ids::Seq;
+use sysop_common::sample::NOT_OBSERVED;
+use sysop_common::time::UnixMs;
+
+use crate::ROLE;
+use crate::hosts::{Host, Lab};
+
+/// Prints what the sampler observes, one metric and label a line: the role of this program inside the walls.
+pub fn look() -> Result<()> {
+    let mut sampler = Sampler::new(Roots::default(), Options::default());
+    let now = || UnixMs::from_system(SystemTime::now());
+    sampler.tick(Seq(1), now());
+    std::thread::sleep(Duration::from_millis(1100));
+    let seen = sampler.tick(Seq(2), now());
+    for (column, value) in seen.schema.columns.iter().zip(&seen.tick.values) {
+        let verdict = if *value == NOT_OBSERVED { "hidden" } else { "seen" };
+        println!("{verdict} {:?} {}", column.metric, column.label);
+    }
+    println!("seen {} processes", seen.tick.processes.len());
+    println!("seen {} units", seen.tick.units.len());
+    Ok(())
+}
+
+pub fn hides_no_metric() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.boot("one")?;
+    host.install_agent()?;
+    host.copy_in(&std::env::current_exe()?, "/usr/bin/look", 0o755)?;
+    let role = format!("--setenv={ROLE}=look");
+    let free = host.check(&["systemd-run", "--quiet", "--pipe", "--wait", &role, "/usr/bin/look"])?;
+
+    host.check(&["mkdir", "--parents", "/etc/sysop/trust"])?;
+    host.write("/etc/sysop/trust/ca.pem", b"", 0o644)?;
+    let walled =
+        run_behind_walls(&host, "sysop-agent.service", "/usr/bin/look", &format!("Environment={ROLE}=look"))?;
+
+    let observed = |text: &str| -> BTreeSet<String> {
+        text.lines().filter_map(|line| line.strip_prefix("seen ")).map(str::to_owned).collect()
+    };
+    let (free, walled) = (observed(&free), observed(&walled));
+    let hidden: Vec<&String> = free.difference(&walled).filter(|what| !counts(what)).collect();
+    ensure!(free.len() > 50, "the sampler sees almost nothing even without walls: {free:?}");
+    ensure!(hidden.is_empty(), "the walls hide {hidden:?}");
+    ensure!(walled.iter().any(|what| counts(what) && !what.starts_with("0 ")), "no process or unit is seen");
+    Ok(())
+}
+
+/// Lines whose number changes from look to look.
+fn counts(what: &str) -> bool {
+    what.ends_with(" processes") || what.ends_with(" units")
+}
+
+/// What the executor's actions need, and what an attacker in it would like to have.
+const PROBE: &str = r#"
+say() { if "$@" > /dev/null 2>&1; then echo "can $name"; else echo "cannot $name"; fi; }
+name="restart a unit" say systemctl restart nginx.service
+name="signal a stranger" say kill -CONT "$(cat /run/stranger.pid)"
+name="remove a stranger's temporary file" say rm /tmp/strangers
+name="keep a journal" say touch /var/lib/sysop-executor/journal
+name="write settings" say touch /etc/sysop/policy.toml
+name="write programs" say touch /usr/bin/planted
+name="open the network" say bash -c 'echo > /dev/tcp/127.0.0.1/22'
+name="mount" say mount -t tmpfs none /mnt
+name="load a module" say modprobe dummy
+name="set the clock" say date --set=2001-01-01
+name="become another user" say setpriv --reuid=33 --clear-groups true
+"#;
+
+pub fn executor_can_work() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.boot("one")?;
+    host.install_agent()?;
+    host.write("/etc/sysop/policy.toml", b"", 0o644)?;
+    host.check(&["runuser", "-u", "www-data", "--", "touch", "/tmp/strangers"])?;
+    let pid = host.check(&["systemctl", "show", "--property=MainPID", "--value", "dbus.service"])?;
+    host.write("/run/stranger.pid", pid.as_bytes(), 0o644)?;
+    host.write("/opt/probe", PROBE.as_bytes(), 0o755)?;
+    let found = run_behind_walls(&host, "sysop-executor.service", "/usr/bin/bash /opt/probe", "")?;
+
+    let expected: Vec<&str> = vec![
+        "can restart a unit",
+        "can signal a stranger",
+        "can remove a stranger's temporary file",
+        "can keep a journal",
+        "cannot write settings",
+        "cannot write programs",
+        "cannot open the network",
+        "cannot mount",
+        "cannot load a module",
+        "cannot set the clock",
+        "cannot become another user",
+    ];
+    let found: Vec<&str> = found.lines().collect();
+    ensure!(found == expected, "the executor {found:#?}");
+    Ok(())
+}
+
+/// Runs `program` in place of a unit's own, behind that unit's walls; what it printed.
+fn run_behind_walls(host: &Host, unit: &str, program: &str, more: &str) -> Result<String> {
+    let drop_in = format!(
+        "[Service]\nType=oneshot\nRestart=no\nExecStart=\nExecStart={program}\nStandardOutput=file:/run/said\n{more}\n"
+    );
+    host.write(&format!("/etc/systemd/system/{unit}.d/probe.conf"), drop_in.as_bytes(), 0o644)?;
+    host.check(&["systemctl", "daemon-reload"])?;
+    host.check(&["systemctl", "start", unit])?;
+    Ok(String::from_utf8(host.read("/run/said")?)?)
+}
