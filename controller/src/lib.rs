@@ -11,6 +11,7 @@ pub mod audit;
 pub mod clock;
 pub mod config;
 pub mod decide;
+pub mod dispatch;
 pub mod identity;
 pub mod ingest;
 pub mod link;

@@ -88,4 +88,6 @@ pub async fn look(ctx: &Ctx) -> Result<(), StoreError> {
 }
 
 #[cfg(test)]
+pub(crate) mod fixture;
+#[cfg(test)]
 mod tests;

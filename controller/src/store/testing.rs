@@ -42,3 +42,26 @@ pub(crate) async fn host(db: &Db, id: HostId, name: &str) {
         .await
         .unwrap();
 }
+
+/// Says what a host is and allows, as its agent would.
+pub(crate) async fn inventory(db: &Db, id: HostId, inventory: &sysop_common::wire::Inventory) {
+    sqlx::query("UPDATE hosts SET inventory = ?, grants = ?, last_seen = 1 WHERE id = ?")
+        .bind(serde_json::to_string(inventory).unwrap())
+        .bind(serde_json::to_string(&inventory.grants).unwrap())
+        .bind(id.to_string())
+        .execute(db.write())
+        .await
+        .unwrap();
+}
+
+/// Puts a label on a host.
+pub(crate) async fn label(db: &Db, id: HostId, name: &str, value: &str, source: &str) {
+    sqlx::query("INSERT OR REPLACE INTO host_labels (host, name, value, source) VALUES (?, ?, ?, ?)")
+        .bind(id.to_string())
+        .bind(name)
+        .bind(value)
+        .bind(source)
+        .execute(db.write())
+        .await
+        .unwrap();
+}
