@@ -4,6 +4,7 @@
 //! this module makes a [`Permitted`], and the journal starts nothing else.
 
 pub mod check;
+mod describe;
 pub mod facts;
 pub mod owned;
 mod parse;
@@ -14,6 +15,7 @@ mod template;
 mod tests;
 
 pub use check::{Admitted, History, Permitted, Refused, Verdict};
+pub use describe::describe_file;
 pub use facts::Facts;
 pub use parse::PolicyError;
 pub use rules::{POLICY_PATH, Policy};

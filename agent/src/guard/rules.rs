@@ -29,10 +29,10 @@ pub(super) const DEFAULT_MAX_BYTES: u64 = 1 << 30;
 #[derive(Debug, Clone)]
 pub struct Policy {
     path: PathBuf,
-    queries: Vec<&'static str>,
-    rules: Vec<Rule>,
-    protected: Vec<String>,
-    actions_per_hour: u32,
+    pub(super) queries: Vec<&'static str>,
+    pub(super) rules: Vec<Rule>,
+    pub(super) protected: Vec<String>,
+    pub(super) actions_per_hour: u32,
     digest: Option<Digest>,
 }
 

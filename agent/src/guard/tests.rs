@@ -124,6 +124,20 @@ fn a_policy_that_is_wrong_names_line_key_and_remedy() {
 }
 
 #[test]
+fn a_policy_is_told_in_words() {
+    assert_eq!(
+        policy(POLICY).describe(),
+        "readings: get_cpu_usage\n\
+         actions: at most 3 within an hour\n  \
+           restart_service: nginx.service, php*-fpm.service; also without a person\n  \
+           stop_service: *; by a person's word\n  \
+           kill_process: processes java, ruby* of any user but root; by a person's word\n  \
+           cleanup_temp_files: /tmp, at most 1000 bytes at a time; by a person's word\n\
+         protected besides what is protected everywhere: postgresql*.service\n"
+    );
+}
+
+#[test]
 fn the_first_policy_is_valid_and_allows_no_more_than_was_named() {
     let monitor = policy(&template(&[]));
     assert!(monitor.allows_query("get_cpu_usage") && monitor.grants(false).allow.is_empty());

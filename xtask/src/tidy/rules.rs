@@ -30,7 +30,8 @@ pub(crate) const CRATES: &[Crate] = &[
             Edge { module: "spool", may_use: &[] },
             Edge { module: "guard", may_use: &[] },
             Edge { module: "journal", may_use: &["guard"] },
-            Edge { module: "execute", may_use: &["journal"] },
+            // Of guard only the facts that it gathers for the decision.
+            Edge { module: "execute", may_use: &["guard", "journal"] },
             Edge { module: "executor", may_use: &["guard", "journal", "execute"] },
             Edge { module: "link", may_use: &["spool"] },
             Edge { module: "query", may_use: &["sample", "guard"] },

@@ -1,0 +1,303 @@
+//! Removes old files below a temporary directory, without ever leaving it.
+//!
+//! Every directory is opened from the one above it by its own name, with the kernel refusing
+//! symbolic links, `..` and other file systems; a file is removed by its name in the directory that
+//! is held open. So whoever swaps names meanwhile can only lose files of that very directory.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat2, statat, unlinkat,
+};
+use sysop_common::action::{RunState, TempRoot};
+use sysop_common::order::Order;
+use sysop_common::time::UnixMs;
+
+use super::open_files::InUse;
+use super::runner::lines;
+use super::{Ended, Evidence};
+use crate::guard::Facts;
+use crate::guard::facts::TempFacts;
+
+/// Most directory entries that one run looks at.
+const MAX_ENTRIES: u64 = 500_000;
+/// Deepest directory below the root.
+const MAX_DEPTH: usize = 32;
+/// Directories whose content belongs to services and sessions that may run.
+const LEFT_ALONE: [&[u8]; 8] = [
+    b"systemd-private-",
+    b"snap-private-tmp",
+    b".X11-unix",
+    b".ICE-unix",
+    b".XIM-unix",
+    b".font-unix",
+    b".Test-unix",
+    b"lost+found",
+];
+
+/// Bounds of a run.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Only what was last changed before this time, in seconds since 1970.
+    pub(super) before_s: i64,
+    /// At most this many bytes.
+    pub(super) max_bytes: u64,
+    /// For at most this long.
+    pub(super) time: Duration,
+    /// Most bytes of output.
+    pub(super) keep: usize,
+}
+
+impl Limits {
+    /// The age counts from the wall clock or from the order's expiry, whichever is earlier: a clock
+    /// that ran ahead makes no file old.
+    pub(super) fn new(order: &Order, min_age_s: u32, max_bytes: u64) -> Self {
+        let entry = order.action.entry();
+        let now = UnixMs::from_system(SystemTime::now()).min(order.expires);
+        Self {
+            before_s: now.0 / 1_000 - i64::from(min_age_s),
+            max_bytes,
+            time: Duration::from_secs(u64::from(entry.timeout_s)),
+            keep: usize::try_from(entry.output_bytes).unwrap_or_default(),
+        }
+    }
+}
+
+/// The directory as it is now.
+pub(super) fn look(root: &TempRoot, below: &Path) -> Facts {
+    match open_root(&path_of(root, below)) {
+        Ok((_, stat)) => {
+            let own = rustix::process::geteuid().as_raw();
+            Facts::Temp(TempFacts { root_owned: stat.st_uid == 0 || stat.st_uid == own, confined: true })
+        }
+        Err(rustix::io::Errno::NOSYS) => Facts::Temp(TempFacts { root_owned: true, confined: false }),
+        Err(e) => Facts::Unseen(format!("{root} cannot be opened: {e}")),
+    }
+}
+
+fn path_of(root: &TempRoot, below: &Path) -> PathBuf {
+    below.join(root.as_str().trim_start_matches('/'))
+}
+
+fn open_root(path: &Path) -> rustix::io::Result<(OwnedFd, Stat)> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let root =
+        openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS)?;
+    let stat = fstat(&root)?;
+    Ok((root, stat))
+}
+
+/// Removes what is old enough, within `limits`.
+pub(super) fn run(root: &TempRoot, below: &Path, limits: &Limits) -> Ended {
+    let path = path_of(root, below);
+    let mut walk = match Walk::start(&path, limits) {
+        Ok(walk) => walk,
+        Err(detail) => {
+            return Ended {
+                state: RunState::Failed,
+                exit: None,
+                evidence: Evidence::Seen { verified: false, detail: detail.clone() },
+                detail,
+                output: lines(&[], 0),
+            };
+        }
+    };
+    walk.all();
+    walk.ended(root)
+}
+
+/// Why a walk ended before everything was looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    Bytes,
+    Entries,
+    Time,
+}
+
+struct Walk {
+    root: OwnedFd,
+    device: u64,
+    in_use: InUse,
+    limits: Limits,
+    deadline: Instant,
+    counts: Counts,
+    stop: Option<Stop>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    entries: u64,
+    removed: u64,
+    bytes: u64,
+    young: u64,
+    open: u64,
+    other: u64,
+    skipped: u64,
+    errors: u64,
+}
+
+impl Walk {
+    fn start(path: &Path, limits: &Limits) -> Result<Self, String> {
+        let deadline = Instant::now() + limits.time;
+        let (root, stat) =
+            open_root(path).map_err(|e| format!("{} cannot be opened: {e}", path.display()))?;
+        let in_use = InUse::below(path, deadline).ok_or("the files in use could not be listed in time")?;
+        Ok(Self {
+            root,
+            device: stat.st_dev,
+            in_use,
+            limits: *limits,
+            deadline,
+            counts: Counts::default(),
+            stop: None,
+        })
+    }
+
+    fn all(&mut self) {
+        if let Ok(root) = self.root.try_clone() {
+            self.directory(&root, 0);
+        }
+    }
+
+    fn directory(&mut self, directory: &OwnedFd, depth: usize) {
+        let Ok(entries) = Dir::read_from(directory) else {
+            self.counts.errors += 1;
+            return;
+        };
+        for entry in entries {
+            if self.is_over() {
+                return;
+            }
+            let Ok(entry) = entry else {
+                self.counts.errors += 1;
+                return;
+            };
+            let name = entry.file_name();
+            if name == c"." || name == c".." {
+                continue;
+            }
+            self.counts.entries += 1;
+            match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => self.entry(directory, name, &stat, depth),
+                // Somebody was quicker.
+                Err(rustix::io::Errno::NOENT) => {}
+                Err(_) => self.counts.errors += 1,
+            }
+        }
+    }
+
+    fn is_over(&mut self) -> bool {
+        if self.stop.is_none() && self.counts.entries >= MAX_ENTRIES {
+            self.stop = Some(Stop::Entries);
+        }
+        if self.stop.is_none() && Instant::now() >= self.deadline {
+            self.stop = Some(Stop::Time);
+        }
+        self.stop.is_some()
+    }
+
+    fn entry(&mut self, directory: &OwnedFd, name: &CStr, stat: &Stat, depth: usize) {
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => self.file(directory, name, stat),
+            FileType::Directory => {
+                let left_alone = LEFT_ALONE.iter().any(|start| name.to_bytes().starts_with(start));
+                match open_below(directory, name) {
+                    _ if depth >= MAX_DEPTH || left_alone => self.counts.skipped += 1,
+                    Ok(inner) if fstat(&inner).is_ok_and(|stat| stat.st_dev == self.device) => {
+                        self.directory(&inner, depth + 1);
+                    }
+                    Ok(_) | Err(rustix::io::Errno::XDEV | rustix::io::Errno::LOOP) => {
+                        self.counts.skipped += 1
+                    }
+                    Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => {}
+                    Err(_) => self.counts.errors += 1,
+                }
+            }
+            _ => self.counts.other += 1,
+        }
+    }
+
+    fn file(&mut self, directory: &OwnedFd, name: &CStr, stat: &Stat) {
+        if stat.st_dev != self.device {
+            self.counts.skipped += 1;
+            return;
+        }
+        // The time of change cannot be set back by the file's owner, the time of modification can.
+        if stat.st_mtime > self.limits.before_s || stat.st_ctime > self.limits.before_s {
+            self.counts.young += 1;
+            return;
+        }
+        if self.in_use.contains(stat.st_dev, stat.st_ino) {
+            self.counts.open += 1;
+            return;
+        }
+        // Under a second name the bytes stay, and somebody wants them.
+        if stat.st_nlink > 1 {
+            self.counts.other += 1;
+            return;
+        }
+        let bytes = u64::try_from(stat.st_blocks).unwrap_or_default().saturating_mul(512);
+        if self.counts.bytes.saturating_add(bytes) > self.limits.max_bytes {
+            self.stop = Some(Stop::Bytes);
+            return;
+        }
+        match unlinkat(directory, name, AtFlags::empty()) {
+            Ok(()) => {
+                self.counts.removed += 1;
+                self.counts.bytes += bytes;
+            }
+            Err(rustix::io::Errno::NOENT) => {}
+            Err(_) => self.counts.errors += 1,
+        }
+    }
+
+    fn ended(self, root: &TempRoot) -> Ended {
+        let c = &self.counts;
+        let why = match self.stop {
+            Some(Stop::Bytes) => ", up to the allowed amount",
+            Some(Stop::Entries) => ", up to the allowed number of entries",
+            Some(Stop::Time) => ", up to the allowed time",
+            None => "",
+        };
+        let detail = format!("removed {} files with {} bytes below {root}{why}", c.removed, c.bytes);
+        let said = [
+            format!("looked at: {}", c.entries),
+            format!("removed: {} files, {} bytes", c.removed, c.bytes),
+            format!("kept, too young: {}", c.young),
+            format!("kept, in use: {}", c.open),
+            format!("kept, no plain file or more than one name: {}", c.other),
+            format!("directories not entered: {}", c.skipped),
+            format!("could not be removed or read: {}", c.errors),
+            format!("processes whose open files could not be seen: {}", self.in_use.unseen),
+        ];
+        let verified = c.removed > 0 && c.errors == 0;
+        let seen =
+            if c.removed == 0 { "nothing was old enough to be removed".to_owned() } else { detail.clone() };
+        Ended {
+            state: RunState::Succeeded,
+            exit: None,
+            detail,
+            output: lines(&said, self.limits.keep),
+            evidence: Evidence::Seen { verified, detail: seen },
+        }
+    }
+}
+
+/// Opens the directory `name` in `directory`, and nothing that it might lead to.
+fn open_below(directory: impl AsFd, name: &CStr) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOATIME;
+    let resolve = ResolveFlags::BENEATH
+        | ResolveFlags::NO_SYMLINKS
+        | ResolveFlags::NO_MAGICLINKS
+        | ResolveFlags::NO_XDEV;
+    match openat2(&directory, name, flags, Mode::empty(), resolve) {
+        // Only its owner may look without leaving a trace.
+        Err(rustix::io::Errno::PERM) => {
+            openat2(&directory, name, flags - OFlags::NOATIME, Mode::empty(), resolve)
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,4 @@
+mod process;
+mod runner;
+mod service;
+mod temp;
