@@ -33,6 +33,8 @@ pub struct Config {
     pub host: Host,
     /// Sampling.
     pub sample: Sample,
+    /// What is hidden in command lines.
+    pub redaction: Redaction,
     /// Samples on disk until they are acknowledged.
     pub spool: Spool,
     /// The link to the controller.
@@ -65,6 +67,18 @@ pub struct Sample {
     pub max_interval: Span,
     /// Where `/proc`, `/sys` and `/etc` of the observed host are.
     pub root: PathBuf,
+}
+
+/// What of the processes' command lines is sent. Has no message: only the host's owner sets it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Redaction {
+    /// Sends the program's name alone, without arguments.
+    pub hide_arguments: bool,
+    /// More words that mark a name as that of a secret, such as `"pincode"`.
+    pub keys: Vec<String>,
+    /// More beginnings of secrets, such as `"acme_"`.
+    pub prefixes: Vec<String>,
 }
 
 /// Samples on disk until they are acknowledged.
@@ -165,6 +179,7 @@ impl Default for Config {
             controller: String::new(),
             host: Host::default(),
             sample: Sample::default(),
+            redaction: Redaction::default(),
             spool: Spool::default(),
             link: Link::default(),
             paths: Paths::default(),

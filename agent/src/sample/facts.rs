@@ -37,7 +37,7 @@ pub(super) fn gather(roots: &Roots) -> Inventory {
         boot_id: text(read_word(&roots.proc.join("sys/kernel/random/boot_id"))),
         machine: machine(&roots.etc),
         addresses: addresses(),
-        filesystems: filesystems(&roots.proc),
+        filesystems: filesystems(roots),
         agent_version: env!("CARGO_PKG_VERSION").into(),
         ..Inventory::default()
     }
@@ -78,10 +78,10 @@ fn addresses() -> Vec<String> {
     out.iter().map(ToString::to_string).collect()
 }
 
-fn filesystems(proc: &Path) -> Vec<Filesystem> {
-    let mut file = KeptFile::new(mountinfo(proc));
+fn filesystems(roots: &Roots) -> Vec<Filesystem> {
+    let mut file = KeptFile::new(mountinfo(&roots.proc));
     let mounts = file.read().and_then(|text| mounts::parse(text, MAX_MOUNTS)).unwrap_or_default();
-    mounts::without_files(mounts)
+    mounts::without_files(mounts, &roots.root)
         .into_iter()
         .map(|mount| Filesystem { mount: mount.label, device: mount.device, fstype: mount.fstype })
         .collect()
@@ -115,7 +115,7 @@ fn virtualization(roots: &Roots) -> &'static str {
             _ => "container",
         };
     }
-    if Path::new("/.dockerenv").exists() {
+    if roots.root.join(".dockerenv").exists() {
         return "docker";
     }
     let dmi = roots.sys.join("class/dmi/id");

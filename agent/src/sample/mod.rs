@@ -28,7 +28,7 @@ mod tcp;
 mod tests;
 mod unit;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -37,7 +37,7 @@ use sysop_common::sample::{MAX_COLUMNS, MAX_PROCESSES, Schema, Tick};
 use sysop_common::time::UnixMs;
 use sysop_common::wire::Inventory;
 
-pub use self::process::Redaction;
+pub use crate::config::Redaction;
 
 use self::sensor::{Cycle, Health, Output, Sensor};
 
@@ -47,6 +47,8 @@ const SLOW: Duration = Duration::from_secs(60);
 /// Where the kernel's and the host's files are; other folders in tests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Roots {
+    /// `/`, below which the mount points are.
+    pub root: PathBuf,
     /// `/proc`
     pub proc: PathBuf,
     /// `/sys`
@@ -61,12 +63,21 @@ pub struct Roots {
 
 impl Default for Roots {
     fn default() -> Self {
+        Self::below("/")
+    }
+}
+
+impl Roots {
+    /// The folders of a host whose root is at `root`, as in a container that observes its host.
+    pub fn below(root: impl AsRef<Path>) -> Self {
+        let root = root.as_ref();
         Self {
-            proc: "/proc".into(),
-            sys: "/sys".into(),
-            cgroup: "/sys/fs/cgroup".into(),
-            etc: "/etc".into(),
-            run: "/run".into(),
+            root: root.to_owned(),
+            proc: root.join("proc"),
+            sys: root.join("sys"),
+            cgroup: root.join("sys/fs/cgroup"),
+            etc: root.join("etc"),
+            run: root.join("run"),
         }
     }
 }
@@ -121,14 +132,14 @@ struct Slot {
 /// All sensors, in the order of their columns. The CPU and memory sensors come before those that use
 /// their hints, the agent's own comes last.
 fn registry(roots: &Roots, options: Options) -> Vec<Box<dyn Sensor>> {
-    let Roots { proc, sys, cgroup, etc, run } = roots;
+    let Roots { root, proc, sys, cgroup, etc, run } = roots;
     vec![
         Box::new(cpu::Cpu::new(proc)),
         Box::new(memory::Memory::new(proc)),
         Box::new(load::Load::new(proc)),
         Box::new(pressure::Pressure::new(proc)),
         Box::new(disk::Disk::new(proc, sys)),
-        Box::new(filesystem::Filesystem::new(proc)),
+        Box::new(filesystem::Filesystem::new(root, proc)),
         Box::new(network::Network::new(proc, sys)),
         Box::new(tcp::Tcp::new(proc)),
         Box::new(kernel::Kernel::new(proc)),

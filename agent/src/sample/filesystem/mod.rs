@@ -26,6 +26,7 @@ const REMOTE_AGE: Duration = Duration::from_secs(90);
 /// The file system sensor.
 #[derive(Debug)]
 pub(super) struct Filesystem {
+    root: PathBuf,
     mountinfo: KeptFile,
     /// Content that `mounts` was made from; the table is parsed only when it changed.
     parsed: Vec<u8>,
@@ -65,8 +66,9 @@ impl Space {
 }
 
 impl Filesystem {
-    pub(super) fn new(proc: &Path) -> Self {
+    pub(super) fn new(root: &Path, proc: &Path) -> Self {
         Self {
+            root: root.to_owned(),
             mountinfo: KeptFile::new(mountinfo(proc)),
             parsed: Vec::new(),
             mounts: Vec::new(),
@@ -88,7 +90,7 @@ impl Filesystem {
         if !slow && text.bytes == self.parsed {
             return Ok(());
         }
-        let mounts = mounts::without_files(mounts::parse(text, MAX_MOUNTS)?);
+        let mounts = mounts::without_files(mounts::parse(text, MAX_MOUNTS)?, &self.root);
         self.parsed.clear();
         self.parsed.extend_from_slice(text.bytes);
         self.probes.retain(|path, _| mounts.iter().any(|mount| mount.remote && mount.path == *path));

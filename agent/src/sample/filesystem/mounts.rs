@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::sample::read::{Line, ReadError, Text};
 use crate::sample::sensor::clean;
@@ -172,7 +172,12 @@ pub(crate) fn parse(text: Text<'_>, cap: usize) -> Result<Vec<Mount>, ReadError>
 }
 
 /// Leaves out local mounts of single files, as containers have them for `/etc/hosts`.
-pub(crate) fn without_files(mut mounts: Vec<Mount>) -> Vec<Mount> {
+/// Afterwards the paths lead below `root`.
+pub(crate) fn without_files(mut mounts: Vec<Mount>, root: &Path) -> Vec<Mount> {
+    for mount in &mut mounts {
+        let path = mount.path.strip_prefix("/").map(|path| root.join(path));
+        mount.path = path.unwrap_or_else(|_| mount.path.clone());
+    }
     mounts.retain(|mount| mount.remote || mount.whole || !mount.path.is_file());
     mounts
 }
@@ -184,8 +189,6 @@ fn mount_point(mut line: Line<'_>) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     fn labels(text: &str) -> Vec<String> {

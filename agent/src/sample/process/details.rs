@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::AtFlags;
 
 use super::read_below;
-use super::redact::Redaction;
 use super::table::Entry;
+use crate::config::Redaction;
 use crate::sample::cgroup;
 use crate::sample::read::read_once;
 use crate::sample::sensor::clean;
@@ -19,14 +19,32 @@ const ARGUMENTS: usize = 4096;
 /// A process may still change its user and program at this age; then it is read again.
 const SETTLED: Duration = Duration::from_secs(10);
 
+/// How far the texts can be trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum State {
+    /// They are to be read.
+    #[default]
+    Stale,
+    /// The process was young: they are read once more when it is not.
+    Early,
+    /// They are not read again while its name stays.
+    Settled,
+}
+
 /// Texts of a process, kept as long as it lives.
 #[derive(Debug, Default)]
 pub(super) struct Details {
     pub(super) user: String,
     pub(super) unit: String,
     pub(super) args: String,
-    /// Whether they are not read again.
-    pub(super) settled: bool,
+    state: State,
+}
+
+impl Details {
+    /// The process has another name now, so it runs another program.
+    pub(super) const fn expire(&mut self) {
+        self.state = State::Stale;
+    }
 }
 
 /// Looks them up.
@@ -61,11 +79,16 @@ impl Resolver {
     /// Fills in the process's texts. What it does not let us see is empty.
     pub(super) fn resolve(&self, folder: &OwnedFd, entry: &mut Entry, age: Duration) {
         let details = entry.details.get_or_insert_default();
-        if !details.settled {
+        let settles = age >= SETTLED;
+        if details.state == State::Stale || (details.state == State::Early && settles) {
             // Reading the arguments of a process that waits for a dead disk can wait with it.
             let stuck = entry.state == b'D';
             **details = self.look_up(folder, entry.pid, !stuck);
-            details.settled = age >= SETTLED && !stuck;
+            details.state = match (stuck, settles) {
+                (true, _) => State::Stale,
+                (false, false) => State::Early,
+                (false, true) => State::Settled,
+            };
         }
     }
 
@@ -84,7 +107,7 @@ impl Resolver {
         let user = rustix::fs::statat(folder, pid.to_string(), AtFlags::empty())
             .map(|stat| self.user(stat.st_uid))
             .unwrap_or_default();
-        Details { user, unit, args, settled: false }
+        Details { user, unit, args, state: State::Stale }
     }
 
     fn user(&self, uid: u32) -> String {

@@ -19,12 +19,11 @@ use rustix::fs::{Mode, OFlags};
 use sysop_common::metric;
 use sysop_common::sample::Process;
 
-pub use self::redact::Redaction;
-
 use self::details::Resolver;
 use self::table::{Entry, Table};
 use super::read::ReadError;
 use super::sensor::{Cycle, Output, Sensor, clean};
+use crate::config::Redaction;
 
 /// Processes named for each of CPU, memory and storage.
 const TOP: usize = 10;

@@ -74,7 +74,8 @@ impl Table {
         }
         // The kernel gives them in order; a test's folder does not.
         self.pids.sort_unstable();
-        let mut old = std::mem::take(&mut self.entries).into_iter().peekable();
+        let entries = Vec::with_capacity(self.pids.len() + self.pids.len() / 8);
+        let mut old = std::mem::replace(&mut self.entries, entries).into_iter().peekable();
         for pid in &self.pids {
             while old.next_if(|entry| entry.pid < *pid).is_some() {}
             let entry = old.next_if(|entry| entry.pid == *pid);
@@ -210,7 +211,7 @@ impl Entry {
             self.comm.clear();
             self.comm.extend_from_slice(stat.comm);
             if let Some(details) = &mut self.details {
-                details.settled = false;
+                details.expire();
             }
         }
     }

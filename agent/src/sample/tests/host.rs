@@ -25,13 +25,7 @@ impl Host {
     }
 
     pub(crate) fn roots(&self) -> Roots {
-        Roots {
-            proc: self.path("proc"),
-            sys: self.path("sys"),
-            cgroup: self.path("cgroup-v2"),
-            etc: self.path("etc"),
-            run: self.path("run"),
-        }
+        Roots { cgroup: self.path("cgroup-v2"), ..Roots::below(self.folder.path()) }
     }
 
     pub(crate) fn sampler(&self) -> Sampler {

@@ -331,7 +331,9 @@ fn bus_that_speaks_nonsense_fails_the_sensor() {
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 64]);
             let _ = stream.write_all(b"REJECTED EXTERNAL\r\n");
+            let _ = stream.read(&mut [0; 64]);
         }
     });
     let mut units = Units::new(&host.path("run"), &host.path("cgroup-v2"));

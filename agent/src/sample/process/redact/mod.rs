@@ -8,26 +8,14 @@
 mod rules;
 #[cfg(test)]
 mod tests;
-use serde::Deserialize;
 use sysop_common::sample::MAX_TEXT;
 
 use self::rules::Match;
+use crate::config::Redaction;
 use crate::sample::sensor::{clip, is_unsafe};
 
 /// What stands in place of a secret.
 const HIDDEN: &str = "[redacted]";
-
-/// Which parts of command lines are sent. Set in the host's own configuration only.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Redaction {
-    /// Sends the program's name alone, without arguments.
-    pub hide_arguments: bool,
-    /// More words that mark a name as that of a secret, such as `"pincode"`.
-    pub keys: Vec<String>,
-    /// More beginnings of secrets, such as `"acme_"`.
-    pub prefixes: Vec<String>,
-}
 
 /// What the words so far say about the next one.
 #[derive(Debug, Default)]

@@ -122,6 +122,9 @@ pub(super) fn is_key(name: &str, own: &[String]) -> bool {
 
 /// Whether a known beginning of a key stands in `run`; `own` are the host's own beginnings.
 pub(super) fn begins_like_key(run: &str, own: &[String]) -> bool {
+    if run.len() <= PREFIX_REST {
+        return false;
+    }
     let own = own.iter().map(String::as_str).filter(|prefix| !prefix.is_empty());
     PREFIXES.into_iter().chain(own).any(|prefix| {
         run.match_indices(prefix).any(|(at, _)| {
