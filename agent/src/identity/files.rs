@@ -43,6 +43,19 @@ pub fn write(path: &Path, bytes: &[u8], mode: u32, owner: Option<Owner>) -> io::
     sync_directory(path)
 }
 
+/// As [`write`], for a file that may be lost with the power.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write_lightly(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let temporary = path.with_extension("new");
+    let _ = std::fs::remove_file(&temporary);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
+    file.set_permissions(std::fs::Permissions::from_mode(mode))?;
+    file.write_all(bytes)?;
+    std::fs::rename(&temporary, path)
+}
+
 fn write_new(path: &Path, bytes: &[u8], mode: u32, owner: Option<Owner>) -> io::Result<()> {
     let _ = std::fs::remove_file(path);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;

@@ -94,6 +94,21 @@ pub struct Sample {
     queued: Instant,
 }
 
+impl Sample {
+    /// A sample as it is kept: the tick's full frame, within [`MAX_FRAME`].
+    #[must_use]
+    pub fn new(schema: Arc<Schema>, tick: Tick) -> Self {
+        Self {
+            seq: tick.seq,
+            at: tick.at,
+            schema_id: schema.id(),
+            schema,
+            frame: frame(tick),
+            queued: Instant::now(),
+        }
+    }
+}
+
 /// What a drain yields, in the order in which it must be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
@@ -190,14 +205,7 @@ impl Spool {
         let mut index = self.shared.index();
         let seq = index.current().map_or(Seq(1), |info| info.last.next());
         tick.seq = seq;
-        let sample = Arc::new(Sample {
-            seq,
-            at: tick.at,
-            schema_id: schema.id(),
-            schema: schema.clone(),
-            frame: frame(tick),
-            queued: Instant::now(),
-        });
+        let sample = Arc::new(Sample::new(schema.clone(), tick));
         index.append(sample, HANG);
         let offered = index.offered;
         drop(index);
@@ -245,7 +253,7 @@ impl Spool {
     }
 }
 
-/// The tick's full frame, within [`MAX_FRAME`]: a host with very many rows loses the least telling ones.
+/// The tick's full frame; a host with very many rows loses the least telling ones.
 fn frame(mut tick: Tick) -> Vec<u8> {
     let mut frame = Vec::new();
     codec::encode_full(&tick, &mut frame);

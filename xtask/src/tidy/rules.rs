@@ -26,6 +26,7 @@ pub(crate) const CRATES: &[Crate] = &[
         ground: &["config"],
         edges: &[
             Edge { module: "identity", may_use: &[] },
+            Edge { module: "enrol", may_use: &["identity", "link", "guard"] },
             Edge { module: "sample", may_use: &[] },
             Edge { module: "spool", may_use: &[] },
             Edge { module: "guard", may_use: &[] },
