@@ -132,14 +132,7 @@ fn wrong(problem: Option<(&'static str, String)>) -> ConfigError {
 /// Where the observed host's files are.
 #[must_use]
 pub fn roots(config: &Config) -> Roots {
-    let root = &config.sample.root;
-    Roots {
-        proc: root.join("proc"),
-        sys: root.join("sys"),
-        cgroup: root.join("sys/fs/cgroup"),
-        etc: root.join("etc"),
-        run: root.join("run"),
-    }
+    Roots::below(&config.sample.root)
 }
 
 fn spool_options(config: &Config) -> spool::Options {
