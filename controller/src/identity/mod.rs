@@ -184,6 +184,14 @@ impl Identity {
     }
 }
 
+#[cfg(test)]
+impl Identity {
+    /// The CA itself, for certificates that it would not sign.
+    pub(crate) fn authority(&self) -> &issue::Ca {
+        &self.inner.ca
+    }
+}
+
 /// The id in `dir/controller-id`, made at the first start.
 fn controller_id(dir: &Path) -> Result<ControllerId, IdentityError> {
     let path = dir.join("controller-id");

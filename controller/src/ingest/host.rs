@@ -97,3 +97,24 @@ impl Hosts {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&host);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_may_catch_up_a_week_and_not_fill_the_disk() {
+        let mut quota = Quota { left: BURST, at: UnixMs(0) };
+        // A week of ordinary samples at once.
+        quota.left -= 7 * 24 * 360 * 160;
+        assert!(quota.left > 0);
+        quota.left = 0;
+        quota.refill(UnixMs(60_000));
+        assert_eq!(quota.left, 60 * RATE);
+        quota.refill(UnixMs(i64::MAX));
+        assert_eq!(quota.left, BURST);
+        quota.left = -1;
+        quota.refill(UnixMs(0));
+        assert_eq!(quota.left, -1, "a clock that goes back gives nothing");
+    }
+}

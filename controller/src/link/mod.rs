@@ -12,7 +12,7 @@ pub mod ports;
 mod registry;
 mod session;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

@@ -344,3 +344,6 @@ pub async fn set_inventory(db: &Db, id: HostId, inventory: &Inventory) -> Result
     tx.commit().await?;
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests;

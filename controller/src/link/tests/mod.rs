@@ -1,0 +1,5 @@
+//! Real connections over the loopback: who gets a session, and what a session does.
+
+mod refused;
+mod sessions;
+pub(crate) mod world;
