@@ -5,7 +5,7 @@ use sysop_common::time::UnixMs;
 use uuid::Uuid;
 
 use super::users::Role;
-use super::{Db, StoreError};
+use super::{Conn, Db, StoreError};
 
 /// A token, without what opens the door.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +74,7 @@ impl Row {
 ///
 /// # Errors
 /// Only the store's.
-pub async fn create(db: &Db, token: NewApiToken<'_>, now: UnixMs) -> Result<ApiToken, StoreError> {
+pub async fn create(conn: &mut Conn, token: NewApiToken<'_>, now: UnixMs) -> Result<ApiToken, StoreError> {
     let id = Uuid::now_v7().to_string();
     sqlx::query(
         "INSERT INTO api_tokens (id, hash, name, role, created_by, created_at, expires_at)
@@ -87,7 +87,7 @@ pub async fn create(db: &Db, token: NewApiToken<'_>, now: UnixMs) -> Result<ApiT
     .bind(token.created_by)
     .bind(now.0)
     .bind(token.expires_at.map(|at| at.0))
-    .execute(db.write())
+    .execute(conn)
     .await?;
     Ok(ApiToken {
         id,
@@ -150,13 +150,13 @@ pub async fn list(db: &Db, after: &str, limit: u32) -> Result<Vec<ApiToken>, Sto
 ///
 /// # Errors
 /// [`StoreError::NotFound`] when there is no such token.
-pub async fn revoke(db: &Db, id: &str, now: UnixMs) -> Result<String, StoreError> {
+pub async fn revoke(conn: &mut Conn, id: &str, now: UnixMs) -> Result<String, StoreError> {
     let row: Option<(String,)> = sqlx::query_as(
         "UPDATE api_tokens SET revoked_at = coalesce(revoked_at, ?) WHERE id = ? RETURNING name",
     )
     .bind(now.0)
     .bind(id)
-    .fetch_optional(db.write())
+    .fetch_optional(conn)
     .await?;
     row.map(|(name,)| name).ok_or(StoreError::NotFound("token"))
 }
@@ -176,14 +176,18 @@ mod tests {
             created_by: "user:ann",
             expires_at: Some(UnixMs(100)),
         };
-        let token = create(&db, new, UnixMs(1)).await.unwrap();
+        let mut tx = db.begin().await.unwrap();
+        let token = create(&mut tx, new, UnixMs(1)).await.unwrap();
+        tx.commit().await.unwrap();
         assert_eq!(live(&db, &[7; 32], UnixMs(99)).await.unwrap().as_ref(), Some(&token));
         assert_eq!(live(&db, &[7; 32], UnixMs(100)).await.unwrap(), None);
         assert_eq!(live(&db, &[8; 32], UnixMs(2)).await.unwrap(), None);
         touch(&db, &token.id, UnixMs(3)).await.unwrap();
         assert_eq!(list(&db, "", 10).await.unwrap()[0].last_used, Some(UnixMs(3)));
-        assert_eq!(revoke(&db, &token.id, UnixMs(4)).await.unwrap(), "ci");
+        let mut tx = db.begin().await.unwrap();
+        assert_eq!(revoke(&mut tx, &token.id, UnixMs(4)).await.unwrap(), "ci");
+        assert!(matches!(revoke(&mut tx, "x", UnixMs(4)).await, Err(StoreError::NotFound(_))));
+        tx.commit().await.unwrap();
         assert_eq!(live(&db, &[7; 32], UnixMs(5)).await.unwrap(), None);
-        assert!(matches!(revoke(&db, "x", UnixMs(4)).await, Err(StoreError::NotFound(_))));
     }
 }

@@ -4,7 +4,7 @@ use sqlx::FromRow;
 use sysop_common::time::UnixMs;
 use uuid::Uuid;
 
-use super::{Db, StoreError};
+use super::{Conn, Db, StoreError};
 
 /// What someone may do. Ordered: each role may do what the one before it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
@@ -124,7 +124,7 @@ pub fn valid_name(name: &str) -> bool {
 ///
 /// # Errors
 /// [`StoreError::Conflict`] when the name is taken.
-pub async fn create(db: &Db, user: NewUser<'_>, now: UnixMs) -> Result<User, StoreError> {
+pub async fn create(conn: &mut Conn, user: NewUser<'_>, now: UnixMs) -> Result<User, StoreError> {
     let id = Uuid::now_v7().to_string();
     let done = sqlx::query(
         "INSERT INTO users (id, name, password_hash, role, must_change, created_at) VALUES (?, ?, ?, ?, ?, ?)",
@@ -135,7 +135,7 @@ pub async fn create(db: &Db, user: NewUser<'_>, now: UnixMs) -> Result<User, Sto
     .bind(user.role.word())
     .bind(i64::from(user.must_change))
     .bind(now.0)
-    .execute(db.write())
+    .execute(conn)
     .await;
     match done {
         Err(sqlx::Error::Database(e)) if e.is_unique_violation() => {
@@ -150,7 +150,11 @@ pub async fn create(db: &Db, user: NewUser<'_>, now: UnixMs) -> Result<User, Sto
 ///
 /// # Errors
 /// Only the store's.
-pub async fn create_first(db: &Db, user: NewUser<'_>, now: UnixMs) -> Result<Option<User>, StoreError> {
+pub async fn create_first(
+    conn: &mut Conn,
+    user: NewUser<'_>,
+    now: UnixMs,
+) -> Result<Option<User>, StoreError> {
     let id = Uuid::now_v7().to_string();
     let done = sqlx::query(
         "INSERT INTO users (id, name, password_hash, role, must_change, created_at)
@@ -162,7 +166,7 @@ pub async fn create_first(db: &Db, user: NewUser<'_>, now: UnixMs) -> Result<Opt
     .bind(user.role.word())
     .bind(i64::from(user.must_change))
     .bind(now.0)
-    .execute(db.write())
+    .execute(conn)
     .await?;
     Ok((done.rows_affected() == 1).then(|| made(id, user, now)))
 }
@@ -224,19 +228,22 @@ pub async fn list(db: &Db, after: &str, limit: u32) -> Result<Vec<User>, StoreEr
 ///
 /// # Errors
 /// [`StoreError::NotFound`] when there is no such user.
-pub async fn set_password(db: &Db, id: &str, hash: &str, must_change: bool) -> Result<(), StoreError> {
-    let mut tx = db.write().begin().await?;
+pub async fn set_password(
+    conn: &mut Conn,
+    id: &str,
+    hash: &str,
+    must_change: bool,
+) -> Result<(), StoreError> {
     let done = sqlx::query("UPDATE users SET password_hash = ?, must_change = ? WHERE id = ?")
         .bind(hash)
         .bind(i64::from(must_change))
         .bind(id)
-        .execute(&mut *tx)
+        .execute(&mut *conn)
         .await?;
     if done.rows_affected() == 0 {
         return Err(StoreError::NotFound("user"));
     }
-    sqlx::query("DELETE FROM web_sessions WHERE user_id = ?").bind(id).execute(&mut *tx).await?;
-    tx.commit().await?;
+    sqlx::query("DELETE FROM web_sessions WHERE user_id = ?").bind(id).execute(conn).await?;
     Ok(())
 }
 
@@ -245,8 +252,8 @@ pub async fn set_password(db: &Db, id: &str, hash: &str, must_change: bool) -> R
 ///
 /// # Errors
 /// [`StoreError::Conflict`] when nobody could administer afterwards; [`StoreError::NotFound`].
-pub async fn change(db: &Db, id: &str, role: Role, disabled: bool, now: UnixMs) -> Result<User, StoreError> {
-    let mut tx = db.write().begin().await?;
+pub async fn change(
+    conn: &mut Conn, id: &str, role: Role, disabled: bool, now: UnixMs) -> Result<User, StoreError> {
     let done = sqlx::query(
         "UPDATE users SET role = ?, disabled_at = CASE WHEN ? THEN coalesce(disabled_at, ?) END WHERE id = ?",
     )
@@ -254,23 +261,22 @@ pub async fn change(db: &Db, id: &str, role: Role, disabled: bool, now: UnixMs) 
     .bind(disabled)
     .bind(now.0)
     .bind(id)
-    .execute(&mut *tx)
+    .execute(&mut *conn)
     .await?;
     if done.rows_affected() == 0 {
         return Err(StoreError::NotFound("user"));
     }
     let (admins,): (i64,) =
         sqlx::query_as("SELECT count(*) FROM users WHERE role = 'admin' AND disabled_at IS NULL")
-            .fetch_one(&mut *tx)
+            .fetch_one(&mut *conn)
             .await?;
     if admins == 0 {
         return Err(StoreError::Conflict(
             "this is the last user who can administer; make another admin first",
         ));
     }
-    sqlx::query("DELETE FROM web_sessions WHERE user_id = ?").bind(id).execute(&mut *tx).await?;
-    let row: Row = sqlx::query_as("SELECT * FROM users WHERE id = ?").bind(id).fetch_one(&mut *tx).await?;
-    tx.commit().await?;
+    sqlx::query("DELETE FROM web_sessions WHERE user_id = ?").bind(id).execute(&mut *conn).await?;
+    let row: Row = sqlx::query_as("SELECT * FROM users WHERE id = ?").bind(id).fetch_one(&mut *conn).await?;
     row.user().map(|(user, _)| user)
 }
 
@@ -289,18 +295,22 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let db = Db::open_control(dir.path()).await.unwrap();
         assert!(!any(&db).await.unwrap());
-        let first = create_first(&db, new("ann", Role::Admin), UnixMs(1)).await.unwrap().unwrap();
-        assert!(create_first(&db, new("eve", Role::Admin), UnixMs(1)).await.unwrap().is_none());
+        let mut tx = db.begin().await.unwrap();
+        let first = create_first(&mut tx, new("ann", Role::Admin), UnixMs(1)).await.unwrap().unwrap();
+        assert!(create_first(&mut tx, new("eve", Role::Admin), UnixMs(1)).await.unwrap().is_none());
         assert!(matches!(
-            create(&db, new("ann", Role::Viewer), UnixMs(1)).await,
+            create(&mut tx, new("ann", Role::Viewer), UnixMs(1)).await,
             Err(StoreError::Conflict(_))
         ));
-        let demoted = change(&db, &first.id, Role::Viewer, false, UnixMs(2)).await;
+        let demoted = change(&mut tx, &first.id, Role::Viewer, false, UnixMs(2)).await;
         assert!(matches!(demoted, Err(StoreError::Conflict(_))));
-        assert_eq!(get(&db, &first.id).await.unwrap().unwrap().role, Role::Admin);
-        create(&db, new("bob", Role::Admin), UnixMs(3)).await.unwrap();
-        let off = change(&db, &first.id, Role::Viewer, true, UnixMs(4)).await.unwrap();
+        drop(tx);
+        let mut tx = db.begin().await.unwrap();
+        let first = create_first(&mut tx, new("ann", Role::Admin), UnixMs(1)).await.unwrap().unwrap();
+        create(&mut tx, new("bob", Role::Admin), UnixMs(3)).await.unwrap();
+        let off = change(&mut tx, &first.id, Role::Viewer, true, UnixMs(4)).await.unwrap();
         assert_eq!((off.role, off.disabled_at), (Role::Viewer, Some(UnixMs(4))));
+        tx.commit().await.unwrap();
         let names: Vec<_> = list(&db, "ann", 10).await.unwrap().into_iter().map(|user| user.name).collect();
         assert_eq!(names, ["bob"]);
     }

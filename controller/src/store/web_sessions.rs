@@ -4,7 +4,7 @@ use sqlx::FromRow;
 use sysop_common::time::UnixMs;
 
 use super::users::Role;
-use super::{Db, StoreError};
+use super::{Conn, Db, StoreError};
 
 /// Most sessions that one user has at a time; the least recently used one makes room.
 const MOST_PER_USER: i64 = 16;
@@ -58,16 +58,15 @@ struct Row {
 ///
 /// # Errors
 /// Only the store's.
-pub async fn insert(db: &Db, session: NewSession<'_>, now: UnixMs) -> Result<(), StoreError> {
-    let mut tx = db.write().begin().await?;
-    sqlx::query("DELETE FROM web_sessions WHERE expires_at <= ?").bind(now.0).execute(&mut *tx).await?;
+pub async fn insert(conn: &mut Conn, session: NewSession<'_>, now: UnixMs) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM web_sessions WHERE expires_at <= ?").bind(now.0).execute(&mut *conn).await?;
     sqlx::query(
         "DELETE FROM web_sessions WHERE hash IN (
              SELECT hash FROM web_sessions WHERE user_id = ? ORDER BY last_seen DESC LIMIT -1 OFFSET ?)",
     )
     .bind(session.user)
     .bind(MOST_PER_USER - 1)
-    .execute(&mut *tx)
+    .execute(&mut *conn)
     .await?;
     sqlx::query(
         "INSERT INTO web_sessions (hash, user_id, csrf, created_at, last_seen, expires_at, address)
@@ -80,9 +79,8 @@ pub async fn insert(db: &Db, session: NewSession<'_>, now: UnixMs) -> Result<(),
     .bind(now.0)
     .bind(session.expires_at.0)
     .bind(session.address)
-    .execute(&mut *tx)
+    .execute(conn)
     .await?;
-    tx.commit().await?;
     Ok(())
 }
 
@@ -137,8 +135,8 @@ pub async fn touch(db: &Db, hash: &[u8; 32], now: UnixMs) -> Result<(), StoreErr
 ///
 /// # Errors
 /// Only the store's.
-pub async fn end(db: &Db, hash: &[u8; 32]) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM web_sessions WHERE hash = ?").bind(hash.as_slice()).execute(db.write()).await?;
+pub async fn end(conn: &mut Conn, hash: &[u8; 32]) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM web_sessions WHERE hash = ?").bind(hash.as_slice()).execute(conn).await?;
     Ok(())
 }
 
@@ -152,7 +150,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let db = Db::open_control(dir.path()).await.unwrap();
         let new = NewUser { name: "ann", password_hash: "x", role: Role::Admin, must_change: false };
-        let ann = users::create(&db, new, UnixMs(1)).await.unwrap();
+        let mut tx = db.begin().await.unwrap();
+        let ann = users::create(&mut tx, new, UnixMs(1)).await.unwrap();
+        tx.commit().await.unwrap();
         let add = async |n: u8, at: i64| {
             let hash = [n; 32];
             let session = NewSession {
@@ -162,7 +162,9 @@ mod tests {
                 expires_at: UnixMs(at + 1000),
                 address: "",
             };
-            insert(&db, session, UnixMs(at)).await.unwrap();
+            let mut tx = db.begin().await.unwrap();
+            insert(&mut tx, session, UnixMs(at)).await.unwrap();
+            tx.commit().await.unwrap();
         };
         let lives = async |n: u8, at: i64| live(&db, &[n; 32], 100, UnixMs(at)).await.unwrap().is_some();
         add(1, 10).await;
@@ -181,7 +183,9 @@ mod tests {
             count += i64::from(one.await);
         }
         assert_eq!(count, MOST_PER_USER);
-        users::set_password(&db, &ann.id, "y", false).await.unwrap();
+        let mut tx = db.begin().await.unwrap();
+        users::set_password(&mut tx, &ann.id, "y", false).await.unwrap();
+        tx.commit().await.unwrap();
         assert!(!lives(19, 510).await);
     }
 }

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::auth::password::PasswordError;
 use super::auth::secret::NoRandom;
+use crate::decide::DecideError;
 use crate::store::StoreError;
 
 /// Why a request was not answered as asked.
@@ -203,6 +204,19 @@ impl From<StoreError> for Problem {
             StoreError::NotFound(what) => Self::not_found(what),
             StoreError::Conflict(what) => Self::conflict(what),
             error => Self::internal(error),
+        }
+    }
+}
+
+impl From<DecideError> for Problem {
+    fn from(error: DecideError) -> Self {
+        let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        match error {
+            DecideError::NotFound(what) => Self::not_found(what),
+            DecideError::Invalid { field, problem } => Self::invalid(field, problem),
+            DecideError::Store(error) => Self::internal(error),
+            error if status == StatusCode::FORBIDDEN => Self::forbidden(error.to_string()),
+            error => Self::conflict(error.to_string()).status(status),
         }
     }
 }

@@ -11,14 +11,17 @@ pub mod csrf;
 pub mod envelope;
 pub mod error;
 pub mod extract;
+pub mod idempotency;
 pub mod layout;
 pub mod limits;
 pub mod pages;
 pub mod peer;
+pub mod readings;
 pub mod router;
 pub mod serve;
 pub mod session;
 pub mod state;
+pub mod summary;
 #[cfg(test)]
 mod tests;
 pub mod widgets;

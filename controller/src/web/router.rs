@@ -14,7 +14,7 @@ use tower_http::compression::CompressionLayer;
 use super::error::Problem;
 use super::limits::BODY_BYTES;
 use super::state::AppState;
-use super::{admit, api, assets, envelope, pages};
+use super::{admit, api, assets, envelope, idempotency, pages};
 use crate::store::users::Role;
 
 /// Who a route lets in.
@@ -87,6 +87,35 @@ routes! {
     GET    "/password"                    Session  pages::password::show;
     POST   "/password"                    Session  pages::password::submit;
     // API
+    GET    "/api/v1/hosts"                     Viewer   api::hosts::list;
+    GET    "/api/v1/hosts/{id}"                Viewer   api::hosts::get;
+    PATCH  "/api/v1/hosts/{id}"                Admin    api::hosts::change;
+    DELETE "/api/v1/hosts/{id}"                Admin    api::hosts::remove;
+    POST   "/api/v1/hosts/{id}/revoke"         Admin    api::hosts::revoke;
+    GET    "/api/v1/hosts/{id}/series"         Viewer   api::series::series;
+    GET    "/api/v1/hosts/{id}/processes"      Viewer   api::rows::processes;
+    GET    "/api/v1/hosts/{id}/units"          Viewer   api::rows::units;
+    POST   "/api/v1/hosts/{id}/queries"        Operator api::queries::ask;
+    GET    "/api/v1/metrics"                   Viewer   api::series::metrics;
+    GET    "/api/v1/incidents"                 Viewer   api::incidents::list;
+    GET    "/api/v1/incidents/{id}"            Viewer   api::incidents::get;
+    POST   "/api/v1/incidents/{id}/ack"        Operator api::incidents::ack;
+    GET    "/api/v1/runs"                      Viewer   api::runs::list;
+    POST   "/api/v1/runs"                      Operator api::runs::start;
+    GET    "/api/v1/runs/{id}"                 Viewer   api::runs::get;
+    GET    "/api/v1/runs/{id}/output"          Viewer   api::runs::output;
+    POST   "/api/v1/runs/{id}/cancel"          Operator api::runs::cancel;
+    POST   "/api/v1/runs/{id}/settle"          Operator api::runs::settle;
+    POST   "/api/v1/approvals/{run}"           Operator api::approvals::decide;
+    GET    "/api/v1/assignments"               Viewer   api::assignments::list;
+    POST   "/api/v1/assignments"               Admin    api::assignments::set;
+    DELETE "/api/v1/assignments/{id}"          Admin    api::assignments::remove;
+    GET    "/api/v1/automation"                Viewer   api::assignments::automation;
+    PUT    "/api/v1/automation"                Operator api::assignments::set_automation;
+    GET    "/api/v1/enrollment-tokens"         Admin    api::enrolment::list;
+    POST   "/api/v1/enrollment-tokens"         Admin    api::enrolment::create;
+    DELETE "/api/v1/enrollment-tokens/{id}"    Admin    api::enrolment::revoke;
+    GET    "/api/v1/audit"                     Viewer   api::audit::list;
     GET    "/api/v1/tokens"               Admin    api::tokens::list;
     POST   "/api/v1/tokens"               Admin    api::tokens::create;
     DELETE "/api/v1/tokens/{id}"          Admin    api::tokens::revoke;
@@ -107,6 +136,7 @@ pub fn router(state: AppState) -> Router {
     mount()
         .fallback(async || Problem::not_found("page"))
         .layer(DefaultBodyLimit::max(BODY_BYTES))
+        .layer(from_fn_with_state(state.clone(), idempotency::once))
         .layer(from_fn_with_state(state.clone(), admit::admit))
         .layer(CatchPanicLayer::custom(envelope::caught))
         .layer(from_fn_with_state(state.clone(), envelope::envelope))

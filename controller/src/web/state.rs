@@ -9,15 +9,31 @@ use tokio::sync::watch;
 use super::api::health::Parts;
 use super::auth::{Hasher, Setup, Throttle};
 use super::limits::Counter;
+use super::readings::Readings;
 use crate::clock::Clock;
+use crate::audit::Audit;
 use crate::config::{Agents, Auth, Config, Environment, Server};
+use crate::decide;
+use crate::identity::Identity;
 use crate::store::Db;
+use crate::store::presence::Presence;
+use crate::store::samples::SampleStore;
 use crate::wake::{Signal, Wakes};
 
 /// What the wiring hands in.
 pub struct Inputs {
     /// Control data.
     pub db: Db,
+    /// Samples.
+    pub samples: SampleStore,
+    /// Which hosts are connected.
+    pub presence: Presence,
+    /// The audit chain.
+    pub audit: Audit,
+    /// The CA: makes enrolment tokens, revokes.
+    pub identity: Identity,
+    /// Asks hosts.
+    pub readings: Arc<dyn Readings>,
     /// Signals between the steps.
     pub wakes: Wakes,
     /// All settings; the dashboard takes its part.
@@ -32,8 +48,6 @@ pub struct Inputs {
     pub stop: watch::Receiver<bool>,
     /// Tells how the controller's parts are.
     pub parts: Parts,
-    /// SHA-256 of the CA's certificate, in hexadecimal, as people compare it.
-    pub ca_fingerprint: String,
 }
 
 /// What every handler can reach. Cheap to clone.
@@ -44,6 +58,16 @@ pub struct AppState(Arc<Inner>);
 pub struct Inner {
     /// Control data.
     pub db: Db,
+    /// Samples.
+    pub samples: SampleStore,
+    /// Which hosts are connected.
+    pub presence: Presence,
+    /// The audit chain.
+    pub audit: Audit,
+    /// The CA: makes enrolment tokens, revokes.
+    pub identity: Identity,
+    /// Asks hosts.
+    pub readings: Arc<dyn Readings>,
     /// Signals between the steps.
     pub wakes: Wakes,
     /// `[server]`.
@@ -68,8 +92,6 @@ pub struct Inner {
     pub stop: watch::Receiver<bool>,
     /// Tells how the controller's parts are.
     pub parts: Parts,
-    /// SHA-256 of the CA's certificate.
-    pub ca_fingerprint: String,
     clock: Clock,
 }
 
@@ -77,9 +99,14 @@ impl AppState {
     /// Puts the state together.
     #[must_use]
     pub fn new(inputs: Inputs) -> Self {
-        let Inputs { db, wakes, config, setup, hasher, clock, stop, parts, ca_fingerprint } = inputs;
+        let Inputs { db, samples, presence, audit, identity, readings, wakes, config, setup, hasher, clock, stop, parts } = inputs;
         Self(Arc::new(Inner {
             db,
+            samples,
+            presence,
+            audit,
+            identity,
+            readings,
             wakes,
             server: config.server,
             agents: config.agents,
@@ -92,7 +119,6 @@ impl AppState {
             streams: Counter::of_streams(),
             stop,
             parts,
-            ca_fingerprint,
             clock,
         }))
     }
@@ -103,6 +129,18 @@ impl Inner {
     #[must_use]
     pub fn now(&self) -> UnixMs {
         self.clock.now()
+    }
+
+    /// What the deciding step works with, for what people do.
+    #[must_use]
+    pub fn decide(&self) -> decide::Ctx {
+        decide::Ctx {
+            db: self.db.clone(),
+            samples: self.samples.clone(),
+            audit: self.audit.clone(),
+            wakes: self.wakes.clone(),
+            clock: self.clock.clone(),
+        }
     }
 
     /// Whether cookies go over HTTPS only: always in production, and where the browser speaks HTTPS.

@@ -4,8 +4,18 @@
 //! is the `next` of the part before. Unknown parameters and fields are refused, so that a slip does not
 //! pass for a filter.
 
+pub mod approvals;
+pub mod assignments;
+pub mod audit;
+pub mod enrolment;
 pub mod health;
+pub mod hosts;
+pub mod incidents;
 pub mod openapi;
+pub mod queries;
+pub mod rows;
+pub mod runs;
+pub mod series;
 pub mod tokens;
 pub mod users;
 

@@ -2,16 +2,20 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use sysop_common::time::UnixMs;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{Limit, List, RoleWord};
+use crate::audit::Record;
 use crate::store::api_tokens::{self, ApiToken, NewApiToken};
 use crate::store::users::{NAME_RULE, valid_name};
 use crate::web::auth::{Principal, secret};
 use crate::web::error::Problem;
 use crate::web::extract::{Id, Json, Params};
+use crate::web::idempotency::ShownOnce;
 use crate::web::state::AppState;
 
 /// A token, without what opens the door.
@@ -98,7 +102,7 @@ pub async fn create(
     State(state): State<AppState>,
     principal: Principal,
     Json(new): Json<NewToken>,
-) -> Result<(StatusCode, axum::Json<MadeToken>), Problem> {
+) -> Result<Response, Problem> {
     let now = state.now();
     if !valid_name(&new.name) {
         return Err(Problem::invalid("name", NAME_RULE));
@@ -114,15 +118,33 @@ pub async fn create(
         created_by: &principal.actor(),
         expires_at: new.expires_at.map(UnixMs),
     };
-    let made = api_tokens::create(&state.db, about, now).await?;
-    Ok((StatusCode::CREATED, axum::Json(MadeToken { about: made.into(), token })))
+    let mut tx = state.db.begin().await?;
+    let made = api_tokens::create(&mut tx, about, now).await?;
+    let detail = json!({ "name": made.name, "role": made.role, "expires_at": made.expires_at });
+    let record = Record::new(principal.actor(), "token.create", format!("token:{}", made.id), detail);
+    state.audit.append(&mut tx, &record).await?;
+    tx.commit().await?;
+    let about = Token::from(made);
+    let mut kept = serde_json::to_value(&about).map_err(Problem::internal)?;
+    kept["token"] = serde_json::Value::Null;
+    let mut response = (StatusCode::CREATED, axum::Json(MadeToken { about, token })).into_response();
+    response.extensions_mut().insert(ShownOnce(kept.to_string()));
+    Ok(response)
 }
 
 /// Revokes a token; its streams end within a second.
 #[utoipa::path(delete, path = "/api/v1/tokens/{id}", tag = "tokens", params(("id" = String, Path, description = "The token's id")),
     responses((status = 204), (status = 404, description = "No such token")))]
-pub async fn revoke(State(state): State<AppState>, Id(id): Id<String>) -> Result<StatusCode, Problem> {
-    api_tokens::revoke(&state.db, &id, state.now()).await?;
+pub async fn revoke(
+    State(state): State<AppState>,
+    principal: Principal,
+    Id(id): Id<String>,
+) -> Result<StatusCode, Problem> {
+    let mut tx = state.db.begin().await?;
+    let name = api_tokens::revoke(&mut tx, &id, state.now()).await?;
+    let record = Record::new(principal.actor(), "token.revoke", format!("token:{id}"), json!({ "name": name }));
+    state.audit.append(&mut tx, &record).await?;
+    tx.commit().await?;
     state.ended.wake();
     Ok(StatusCode::NO_CONTENT)
 }

@@ -3,10 +3,13 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{Limit, List, RoleWord};
+use crate::audit::Record;
 use crate::store::users::{self, NAME_RULE, NewUser, valid_name};
+use crate::web::auth::Principal;
 use crate::web::auth::sign_in::check_new;
 use crate::web::error::Problem;
 use crate::web::extract::{Id, Json, Params};
@@ -82,6 +85,7 @@ pub struct NewUserBody {
     responses((status = 201, body = User), (status = 409, description = "The name is taken"), (status = 422, description = "A field does not fit")))]
 pub async fn create(
     State(state): State<AppState>,
+    principal: Principal,
     Json(new): Json<NewUserBody>,
 ) -> Result<(StatusCode, axum::Json<User>), Problem> {
     if !valid_name(&new.name) {
@@ -90,7 +94,12 @@ pub async fn create(
     check_new(&new.name, &new.password).map_err(|must| Problem::invalid("password", must))?;
     let hash = state.hasher.hash(&new.password).await?;
     let user = NewUser { name: &new.name, password_hash: &hash, role: new.role.into(), must_change: true };
-    let made = users::create(&state.db, user, state.now()).await?;
+    let mut tx = state.db.begin().await?;
+    let made = users::create(&mut tx, user, state.now()).await?;
+    let detail = json!({ "role": made.role });
+    let record = Record::new(principal.actor(), "user.create", format!("user:{}", made.name), detail);
+    state.audit.append(&mut tx, &record).await?;
+    tx.commit().await?;
     Ok((StatusCode::CREATED, axum::Json(made.into())))
 }
 
@@ -110,6 +119,7 @@ pub struct Change {
     responses((status = 200, body = User), (status = 404, description = "No such user"), (status = 409, description = "It is the last administrator")))]
 pub async fn change(
     State(state): State<AppState>,
+    principal: Principal,
     Id(id): Id<String>,
     Json(change): Json<Change>,
 ) -> Result<axum::Json<User>, Problem> {
@@ -119,7 +129,12 @@ pub async fn change(
     }
     let role = change.role.map_or(user.role, Into::into);
     let disabled = change.disabled.unwrap_or(user.disabled_at.is_some());
-    let changed = users::change(&state.db, &id, role, disabled, state.now()).await?;
+    let mut tx = state.db.begin().await?;
+    let changed = users::change(&mut tx, &id, role, disabled, state.now()).await?;
+    let detail = json!({ "role": role, "disabled": disabled, "was": { "role": user.role, "disabled": user.disabled_at.is_some() } });
+    let record = Record::new(principal.actor(), "user.change", format!("user:{}", user.name), detail);
+    state.audit.append(&mut tx, &record).await?;
+    tx.commit().await?;
     state.ended.wake();
     Ok(axum::Json(changed.into()))
 }

@@ -5,6 +5,7 @@ use axum::http::header::AUTHORIZATION;
 use sysop_common::time::{MINUTE_MS, UnixMs};
 
 use super::secret;
+use crate::decide::Person;
 use crate::store::users::Role;
 use crate::store::{StoreError, api_tokens, web_sessions};
 use crate::web::session;
@@ -17,6 +18,8 @@ pub struct Principal {
     pub id: String,
     /// Its name.
     pub name: String,
+    /// The person behind it: who signed in, or who made the token.
+    pub behind: String,
     /// What it may do.
     pub role: Role,
     /// How it came in.
@@ -62,6 +65,15 @@ impl Principal {
         match self.way {
             Way::Session { .. } => format!("user:{}", self.id),
             Way::Token { .. } => format!("token:{}", self.id),
+        }
+    }
+
+    /// As the deciding step knows people.
+    #[must_use]
+    pub fn person(&self) -> Person {
+        match self.way {
+            Way::Session { .. } => Person::user(&self.name, self.role),
+            Way::Token { .. } => Person::token(&self.name, &self.behind, self.role),
         }
     }
 
@@ -114,6 +126,7 @@ pub async fn identify(
         let token = api_tokens::live(&state.db, &hash, state.now()).await?;
         return Ok(token.map(|token| Principal {
             id: token.id,
+            behind: token.created_by.strip_prefix("user:").unwrap_or(&token.created_by).to_owned(),
             name: token.name,
             role: token.role,
             way: Way::Token { hash, last_used: token.last_used },
@@ -123,6 +136,7 @@ pub async fn identify(
     let session = web_sessions::live(&state.db, &hash, state.auth.session_idle_ms, state.now()).await?;
     Ok(session.map(|session| Principal {
         id: session.user,
+        behind: session.name.clone(),
         name: session.name,
         role: session.role,
         way: Way::Session {

@@ -8,6 +8,7 @@ use sysop_common::time::UnixMs;
 
 use super::password::{Hasher, PasswordError};
 use super::secret::{self, NoRandom};
+use crate::audit::{Audit, Record};
 use crate::config::InitSecret;
 use crate::store::users::{self, NewUser, Role};
 use crate::store::{Db, StoreError};
@@ -56,6 +57,7 @@ impl Setup {
     /// The store's, or when there are no random bytes.
     pub async fn begin(
         db: &Db,
+        audit: &Audit,
         hasher: &Hasher,
         secret: Option<&InitSecret>,
         now: UnixMs,
@@ -67,7 +69,12 @@ impl Setup {
             let hash = hasher.hash(secret.expose()).await?;
             let admin =
                 NewUser { name: INIT_NAME, password_hash: &hash, role: Role::Admin, must_change: true };
-            users::create_first(db, admin, now).await?;
+            let mut tx = db.begin().await?;
+            if users::create_first(&mut tx, admin, now).await?.is_some() {
+                let detail = serde_json::json!({ "role": "admin", "by": "the settings" });
+                audit.append(&mut tx, &Record::system("user.create", format!("user:{INIT_NAME}"), detail)).await?;
+            }
+            tx.commit().await?;
             return Ok((Self::closed(), FirstRun::MadeFromSettings));
         }
         let code = secret::code()?;
@@ -107,20 +114,26 @@ impl Setup {
 
 #[cfg(test)]
 mod tests {
+    use sysop_common::ids::ControllerId;
+
     use super::*;
+    use crate::clock::Clock;
 
     #[tokio::test]
     async fn the_code_opens_until_there_is_a_user_and_never_again() {
         let dir = tempfile::tempdir().unwrap();
         let db = Db::open_control(dir.path()).await.unwrap();
         let hasher = Hasher::default();
-        let (setup, first) = Setup::begin(&db, &hasher, None, UnixMs(1)).await.unwrap();
+        let audit = Audit::new(ControllerId(uuid::Uuid::nil()), Clock::manual(UnixMs(1)));
+        let (setup, first) = Setup::begin(&db, &audit, &hasher, None, UnixMs(1)).await.unwrap();
         let FirstRun::Code(code) = first else { panic!("{first:?}") };
         assert!(setup.is_open(&db).await.unwrap() && setup.fits(&code.to_lowercase()) && !setup.fits(""));
         let new = NewUser { name: "ann", password_hash: "x", role: Role::Admin, must_change: false };
-        users::create_first(&db, new, UnixMs(2)).await.unwrap().unwrap();
+        let mut tx = db.begin().await.unwrap();
+        users::create_first(&mut tx, new, UnixMs(2)).await.unwrap().unwrap();
+        tx.commit().await.unwrap();
         assert!(!setup.is_open(&db).await.unwrap() && !setup.fits(&code));
-        let (again, first) = Setup::begin(&db, &hasher, None, UnixMs(3)).await.unwrap();
+        let (again, first) = Setup::begin(&db, &audit, &hasher, None, UnixMs(3)).await.unwrap();
         assert_eq!(first, FirstRun::Done);
         assert!(!again.is_open(&db).await.unwrap() && !again.fits(&code));
     }

@@ -1,9 +1,13 @@
 //! Signing in and out, the first account, changing a password.
 
+use serde_json::json;
+
 use super::principal::{Principal, Way};
+use crate::audit::Record;
 use crate::config::weak_password;
 use crate::store::users::{self, NAME_RULE, NewUser, Role, User, valid_name};
 use crate::store::web_sessions::{self, NewSession};
+use crate::store::Tx;
 use crate::web::error::Problem;
 use crate::web::peer::Client;
 use crate::web::session;
@@ -46,13 +50,37 @@ pub async fn sign_in(
     let found = users::with_password(&state.db, &account).await?;
     let found = found.filter(|(user, _)| user.disabled_at.is_none());
     let (user, hash) = found.unzip();
-    if !state.hasher.verify(password, hash).await? {
+    let fits = state.hasher.verify(password, hash).await?;
+    let Some(user) = user.filter(|_| fits) else {
+        note_failure(state, client, &account).await?;
         return Err(NotSignedIn::Wrong);
-    }
-    let Some(user) = user else { return Err(NotSignedIn::Wrong) };
+    };
     state.throttle.give_back(&account, client.source);
-    let cookie = open(state, client, &user).await?;
+    let mut tx = state.db.begin().await?;
+    let detail = json!({ "from": client.source });
+    let record = Record::new(actor(&user), "session.open", object(&user), detail);
+    state.audit.append(&mut tx, &record).await?;
+    let cookie = open(state, &mut tx, client, &user).await?;
+    tx.commit().await?;
     Ok((user, cookie))
+}
+
+/// Guesses are recorded, but whoever guesses cannot fill the chain with them.
+async fn note_failure(state: &AppState, client: &Client, account: &str) -> Result<(), Problem> {
+    if !state.throttle.is_worth_a_record(state.now()) {
+        return Ok(());
+    }
+    let record = Record::new("unknown", "session.refuse", format!("user:{account}"), json!({ "from": client.source }));
+    state.audit.record(&state.db, &record).await?;
+    Ok(())
+}
+
+fn actor(user: &User) -> String {
+    format!("user:{}", user.name)
+}
+
+fn object(user: &User) -> String {
+    format!("user:{}", user.name)
 }
 
 /// Makes the first account with the code from the console, and signs it in.
@@ -77,10 +105,16 @@ pub async fn set_up(
     check_new(name, password).map_err(|must| NotSignedIn::Field("password", must))?;
     let hash = state.hasher.hash(password).await?;
     let new = NewUser { name, password_hash: &hash, role: Role::Admin, must_change: false };
-    let user = users::create_first(&state.db, new, state.now()).await?;
+    let mut tx = state.db.begin().await?;
+    let Some(user) = users::create_first(&mut tx, new, state.now()).await? else {
+        state.setup.close();
+        return Err(Problem::not_found("page").into());
+    };
+    let detail = json!({ "role": "admin", "by": "the setup code", "from": client.source });
+    state.audit.append(&mut tx, &Record::new(actor(&user), "user.create", object(&user), detail)).await?;
+    let cookie = open(state, &mut tx, client, &user).await?;
+    tx.commit().await?;
     state.setup.close();
-    let Some(user) = user else { return Err(Problem::not_found("page").into()) };
-    let cookie = open(state, client, &user).await?;
     Ok((user, cookie))
 }
 
@@ -108,9 +142,14 @@ pub async fn change_password(
     }
     check_new(&user.name, new).map_err(|must| NotSignedIn::Field("password", must))?;
     let hash = state.hasher.hash(new).await?;
-    users::set_password(&state.db, &user.id, &hash, false).await?;
+    let mut tx = state.db.begin().await?;
+    users::set_password(&mut tx, &user.id, &hash, false).await?;
+    let detail = json!({ "from": client.source });
+    state.audit.append(&mut tx, &Record::new(actor(&user), "user.password", object(&user), detail)).await?;
+    let cookie = open(state, &mut tx, client, &user).await?;
+    tx.commit().await?;
     state.ended.wake();
-    Ok(open(state, client, &user).await?)
+    Ok(cookie)
 }
 
 /// Ends the session of the one who asks; gives the cookie that takes it from the browser.
@@ -119,7 +158,11 @@ pub async fn change_password(
 /// Only the store's.
 pub async fn sign_out(state: &AppState, client: &Client, principal: &Principal) -> Result<Cookie, Problem> {
     if let Way::Session { hash, .. } = &principal.way {
-        web_sessions::end(&state.db, hash).await?;
+        let mut tx = state.db.begin().await?;
+        web_sessions::end(&mut tx, hash).await?;
+        let record = Record::new(principal.actor(), "session.end", principal.actor(), json!({ "from": client.source }));
+        state.audit.append(&mut tx, &record).await?;
+        tx.commit().await?;
         state.ended.wake();
     }
     Ok(session::no_cookie(state.secure(client.https)))
@@ -140,7 +183,7 @@ fn take_try(state: &AppState, client: &Client, account: &str) -> Result<(), NotS
     state.throttle.take(account, client.source, state.now()).map_err(NotSignedIn::Wait)
 }
 
-async fn open(state: &AppState, client: &Client, user: &User) -> Result<Cookie, Problem> {
+async fn open(state: &AppState, tx: &mut Tx, client: &Client, user: &User) -> Result<Cookie, Problem> {
     let (id, hash) = session::new_id()?;
     let csrf = super::secret::random_text()?;
     let now = state.now();
@@ -151,6 +194,6 @@ async fn open(state: &AppState, client: &Client, user: &User) -> Result<Cookie, 
         expires_at: now.plus(state.auth.session_life_ms),
         address: &client.source.to_string(),
     };
-    web_sessions::insert(&state.db, session, now).await?;
+    web_sessions::insert(tx, session, now).await?;
     Ok(session::cookie(&id, state.secure(client.https)))
 }

@@ -18,6 +18,8 @@ struct Rule {
 const ACCOUNT: Rule = Rule { size: 10, refill_ms: 30_000 };
 const SOURCE: Rule = Rule { size: 20, refill_ms: 15_000 };
 const ALL: Rule = Rule { size: 100, refill_ms: 1_000 };
+/// Records of failed tries.
+const RECORDS: Rule = Rule { size: 30, refill_ms: 60_000 };
 /// Keys that are remembered. The limit on all tries keeps the number far below; this is the backstop.
 const MOST_KEYS: usize = 10_000;
 
@@ -30,6 +32,7 @@ struct Books {
     accounts: HashMap<String, Bucket>,
     sources: HashMap<IpAddr, Bucket>,
     all: Bucket,
+    records: Bucket,
 }
 
 /// When the bucket was full, in the arithmetic of the generic cell rate: one number says all.
@@ -76,6 +79,16 @@ impl Throttle {
         books.sources.entry(source).or_default().take(SOURCE, now);
         books.all.take(ALL, now);
         Ok(())
+    }
+
+    /// Whether a failed try is still worth a record.
+    pub fn is_worth_a_record(&self, now: UnixMs) -> bool {
+        let mut books = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = books.records.wait(RECORDS, now.0) == 0;
+        if free {
+            books.records.take(RECORDS, now.0);
+        }
+        free
     }
 
     /// Gives a try back that was right.

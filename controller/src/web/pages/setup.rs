@@ -80,7 +80,7 @@ fn fields(view: &SetupView) -> Markup {
 pub async fn show(State(state): State<AppState>, client: Client, frame: Frame) -> Result<Response, Problem> {
     let view = SetupView {
         controller: client.origin(),
-        ca_fingerprint: format!("sha256:{}", state.ca_fingerprint),
+        ca_fingerprint: format!("sha256:{}", state.identity.ca_fingerprint()),
         ..SetupView::default()
     };
     Ok(page(&frame.ctx, &view).answer(&frame.ctx, &frame.headers))
@@ -108,7 +108,7 @@ pub async fn submit(
     let made = sign_in::set_up(&state, &client, &form.code, &form.username, &form.password).await;
     let mut view = SetupView {
         controller: client.origin(),
-        ca_fingerprint: format!("sha256:{}", state.ca_fingerprint),
+        ca_fingerprint: format!("sha256:{}", state.identity.ca_fingerprint()),
         code: form.code.chars().take(64).collect(),
         username: form.username.chars().take(64).collect(),
         ..SetupView::default()

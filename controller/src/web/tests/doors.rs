@@ -10,7 +10,7 @@ async fn the_setup_code_makes_one_admin_and_the_page_is_gone_for_ever() {
     assert_eq!(web.send(get("/login")).await.location(), "/setup");
     let page = web.send(get("/setup")).await;
     assert_eq!(page.status, StatusCode::OK);
-    assert!(page.text().contains(&format!("sha256:{}", "ab".repeat(32))));
+    assert!(page.text().contains(&format!("sha256:{}", web.state.identity.ca_fingerprint())));
     let fill = |code: &str, name: &str, password: &str| {
         form("/setup", &[("code", code), ("username", name), ("password", password)])
     };
@@ -77,7 +77,9 @@ async fn the_secret_of_the_settings_makes_an_admin_who_must_change_it() {
 async fn enrol_and_login_uniform_status_body() {
     let web = Web::new().await;
     let (viewer, _) = users::with_password(&web.state.db, "viewer").await.unwrap().unwrap();
-    users::change(&web.state.db, &viewer.id, Role::Viewer, true, START).await.unwrap();
+    let mut tx = web.state.db.begin().await.unwrap();
+    users::change(&mut tx, &viewer.id, Role::Viewer, true, START).await.unwrap();
+    tx.commit().await.unwrap();
     let mut answers = Vec::new();
     for (name, password) in [("admin", "wrong wrong wrong"), ("nobody", PASSWORD), ("viewer", PASSWORD)] {
         let answer = web.sign_in(name, password).await;

@@ -11,6 +11,8 @@ use axum::body::{Body, to_bytes};
 use axum::http::header::{CONTENT_TYPE, COOKIE, HOST, LOCATION, ORIGIN, SET_COOKIE};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::Value;
+use sysop_common::ids::HostId;
+use sysop_common::query::Query;
 use sysop_common::time::UnixMs;
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -18,11 +20,16 @@ use tower::ServiceExt as _;
 
 use super::auth::{FirstRun, Hasher, Setup};
 use super::peer::Peer;
+use super::readings::{Answering, ReadingError, Readings};
 use super::state::{AppState, Inputs};
 use super::{auth, router};
 use crate::clock::Clock;
 use crate::config::{Config, Sources};
+use crate::audit::Audit;
+use crate::identity::Identity;
 use crate::store::Db;
+use crate::store::presence::Presence;
+use crate::store::samples::{Options, SampleStore};
 use crate::store::api_tokens::{self, NewApiToken};
 use crate::store::users::{self, NewUser, Role};
 use crate::wake::Wakes;
@@ -31,6 +38,15 @@ const HOSTNAME: &str = "127.0.0.1:8080";
 const OWN: &str = "http://127.0.0.1:8080";
 const PASSWORD: &str = "correct horse battery";
 const START: UnixMs = UnixMs(1_760_000_000_000);
+
+/// Nobody answers.
+struct NoHost;
+
+impl Readings for NoHost {
+    fn ask(&self, _: HostId, _: Query) -> Answering<'_> {
+        Box::pin(async { Err(ReadingError::NotConnected) })
+    }
+}
 
 struct Web {
     app: Router,
@@ -50,7 +66,9 @@ impl Web {
         let hash = password_hash().await;
         for role in Role::ALL {
             let new = NewUser { name: role.word(), password_hash: &hash, role, must_change: false };
-            users::create(&db, new, START).await.unwrap();
+            let mut tx = db.begin().await.unwrap();
+            users::create(&mut tx, new, START).await.unwrap();
+            tx.commit().await.unwrap();
         }
         Self::over(dir, db, &[]).await
     }
@@ -69,11 +87,19 @@ impl Web {
             Config::load(Sources::new(vec![], environment, None, "/nonexistent".as_ref()).unwrap()).unwrap();
         let hasher = Hasher::default();
         let secret = config.auth.init_secret.clone();
-        let (setup, first) = Setup::begin(&db, &hasher, secret.as_ref(), START).await.unwrap();
         let clock = Clock::manual(START);
+        let identity = Identity::open(&db, dir.path()).await.unwrap();
+        let audit = Audit::new(identity.controller(), clock.clone());
+        let samples = SampleStore::open(dir.path(), Options::default()).await.unwrap();
+        let (setup, first) = Setup::begin(&db, &audit, &hasher, secret.as_ref(), START).await.unwrap();
         let (stop, stopped) = watch::channel(false);
         let state = AppState::new(Inputs {
             db,
+            samples,
+            presence: Presence::default(),
+            audit,
+            identity,
+            readings: Arc::new(NoHost),
             wakes: Wakes::default(),
             config,
             setup,
@@ -81,7 +107,6 @@ impl Web {
             clock: clock.clone(),
             stop: stopped,
             parts: Arc::new(Vec::new),
-            ca_fingerprint: "ab".repeat(32),
         });
         let code = match first {
             FirstRun::Code(code) => Some(code),
@@ -116,14 +141,18 @@ impl Web {
             expires_at: self.state.now().plus(self.state.auth.session_life_ms),
             address: "",
         };
-        crate::store::web_sessions::insert(&self.state.db, session, self.state.now()).await.unwrap();
+        let mut tx = self.state.db.begin().await.unwrap();
+        crate::store::web_sessions::insert(&mut tx, session, self.state.now()).await.unwrap();
+        tx.commit().await.unwrap();
         Session { cookie: format!("sysop={id}"), csrf }
     }
 
     async fn token(&self, role: Role) -> String {
         let (token, hash) = auth::secret::api_token().unwrap();
         let new = NewApiToken { hash: &hash, name: "test", role, created_by: "user:admin", expires_at: None };
-        api_tokens::create(&self.state.db, new, self.state.now()).await.unwrap();
+        let mut tx = self.state.db.begin().await.unwrap();
+        api_tokens::create(&mut tx, new, self.state.now()).await.unwrap();
+        tx.commit().await.unwrap();
         token
     }
 
