@@ -66,7 +66,9 @@ impl Fixture {
         }
         for (name, role) in [("ann", Role::Admin), ("bob", Role::Operator), ("vic", Role::Viewer)] {
             let user = NewUser { name, password_hash: "-", role, must_change: false };
-            users::create(&db, user, NOW).await.unwrap();
+            let mut tx = db.begin().await.unwrap();
+            users::create(&mut tx, user, NOW).await.unwrap();
+            tx.commit().await.unwrap();
         }
         let ctx = Ctx { db, samples, audit, wakes: Wakes::default(), clock };
         Self { dir, ctx, key: Arc::new(key), ca }

@@ -253,7 +253,12 @@ pub async fn set_password(
 /// # Errors
 /// [`StoreError::Conflict`] when nobody could administer afterwards; [`StoreError::NotFound`].
 pub async fn change(
-    conn: &mut Conn, id: &str, role: Role, disabled: bool, now: UnixMs) -> Result<User, StoreError> {
+    conn: &mut Conn,
+    id: &str,
+    role: Role,
+    disabled: bool,
+    now: UnixMs,
+) -> Result<User, StoreError> {
     let done = sqlx::query(
         "UPDATE users SET role = ?, disabled_at = CASE WHEN ? THEN coalesce(disabled_at, ?) END WHERE id = ?",
     )

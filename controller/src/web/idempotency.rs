@@ -67,9 +67,11 @@ async fn kept(state: &AppState, request: Request, next: Next) -> Result<Response
         Claim::New => {}
         Claim::Done { status, body } => return Ok(again(status, body)),
         Claim::Open => {
-            return Err(Problem::conflict("a request with this key is under way, or did not come to its end")
-                .about(HEADER)
-                .remedy("look whether it was done; if not, ask again with a new key"));
+            return Err(Problem::conflict(
+                "a request with this key is under way, or did not come to its end",
+            )
+            .about(HEADER)
+            .remedy("look whether it was done; if not, ask again with a new key"));
         }
         Claim::Other => {
             return Err(Problem::conflict("another request was made with this key")

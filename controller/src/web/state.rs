@@ -10,8 +10,8 @@ use super::api::health::Parts;
 use super::auth::{Hasher, Setup, Throttle};
 use super::limits::Counter;
 use super::readings::Readings;
-use crate::clock::Clock;
 use crate::audit::Audit;
+use crate::clock::Clock;
 use crate::config::{Agents, Auth, Config, Environment, Server};
 use crate::decide;
 use crate::identity::Identity;
@@ -99,7 +99,21 @@ impl AppState {
     /// Puts the state together.
     #[must_use]
     pub fn new(inputs: Inputs) -> Self {
-        let Inputs { db, samples, presence, audit, identity, readings, wakes, config, setup, hasher, clock, stop, parts } = inputs;
+        let Inputs {
+            db,
+            samples,
+            presence,
+            audit,
+            identity,
+            readings,
+            wakes,
+            config,
+            setup,
+            hasher,
+            clock,
+            stop,
+            parts,
+        } = inputs;
         Self(Arc::new(Inner {
             db,
             samples,

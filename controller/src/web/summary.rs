@@ -5,10 +5,10 @@ use sysop_common::metric;
 use sysop_common::time::UnixMs;
 
 use super::state::AppState;
+use crate::store::StoreError;
 use crate::store::hosts::{self, Host, HostFilter, HostStatus};
 use crate::store::presence::Connected;
 use crate::store::samples::Latest;
-use crate::store::StoreError;
 
 /// Hosts that are read from the store at a time.
 const PAGE: u32 = 500;

@@ -97,7 +97,8 @@ pub async fn set(
         _ => return Err(Problem::invalid("host", "or label must be given, and not both")),
     };
     let person = principal.person();
-    let made = decide::set_assignment(&state.decide(), &selector, &new.action, new.automatic, &person).await?;
+    let made =
+        decide::set_assignment(&state.decide(), &selector, &new.action, new.automatic, &person).await?;
     Ok(axum::Json(made.into()))
 }
 

@@ -105,7 +105,12 @@ pub async fn make(
     })?;
     let detail = json!({ "name": new.name, "labels": new.labels, "allow": new.allow, "uses": new.uses.unwrap_or(1),
         "recovers": new.recovers, "expires_at": made.expires_at });
-    let record = Record::new(principal.actor(), "enrollment_token.create", format!("enrollment_token:{}", made.id), detail);
+    let record = Record::new(
+        principal.actor(),
+        "enrollment_token.create",
+        format!("enrollment_token:{}", made.id),
+        detail,
+    );
     state.audit.record(&state.db, &record).await?;
     let controller = controller_address(state, client);
     let ca_fingerprint = format!("sha256:{}", state.identity.ca_fingerprint());
@@ -128,7 +133,10 @@ pub async fn make(
 fn quoted_class(class: &str) -> Result<String, Problem> {
     let must = || {
         let names: Vec<_> = CATALOGUE.iter().map(|entry| entry.name).collect();
-        Problem::invalid("allow", format!("entries must be {SERVICES} or one of {}, perhaps with =TARGET,…", names.join(", ")))
+        Problem::invalid(
+            "allow",
+            format!("entries must be {SERVICES} or one of {}, perhaps with =TARGET,…", names.join(", ")),
+        )
     };
     let (name, targets) = class.split_once('=').unwrap_or((class, "*"));
     let known = name == SERVICES || CATALOGUE.iter().any(|entry| entry.name == name);
@@ -150,7 +158,11 @@ pub fn controller_address(state: &AppState, client: &Client) -> String {
         return listen.to_string();
     }
     let host = client.host();
-    if host.contains(':') { format!("[{host}]:{}", listen.port()) } else { format!("{host}:{}", listen.port()) }
+    if host.contains(':') {
+        format!("[{host}]:{}", listen.port())
+    } else {
+        format!("{host}:{}", listen.port())
+    }
 }
 
 /// Makes an enrolment token, and the exact line to run on the host.
@@ -219,7 +231,12 @@ pub async fn revoke(
     Id(id): Id<String>,
 ) -> Result<StatusCode, Problem> {
     enrollment_tokens::revoke(&state.db, &id, state.now()).await?;
-    let record = Record::new(principal.actor(), "enrollment_token.revoke", format!("enrollment_token:{id}"), json!({}));
+    let record = Record::new(
+        principal.actor(),
+        "enrollment_token.revoke",
+        format!("enrollment_token:{id}"),
+        json!({}),
+    );
     state.audit.record(&state.db, &record).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -231,8 +248,20 @@ mod tests {
     #[test]
     fn install_script_is_static_token_via_stdin_and_a_class_cannot_reach_the_shell() {
         assert_eq!(quoted_class("services").unwrap(), "services");
-        assert_eq!(quoted_class("restart_service=nginx.service,php*-fpm.service").unwrap(), "'restart_service=nginx.service,php*-fpm.service'");
-        for bad in ["", "reboot", "services=", "services=$(id)", "services=a b", "restart_service='x'", "services=a;b", "services\n"] {
+        assert_eq!(
+            quoted_class("restart_service=nginx.service,php*-fpm.service").unwrap(),
+            "'restart_service=nginx.service,php*-fpm.service'"
+        );
+        for bad in [
+            "",
+            "reboot",
+            "services=",
+            "services=$(id)",
+            "services=a b",
+            "restart_service='x'",
+            "services=a;b",
+            "services\n",
+        ] {
             assert!(quoted_class(bad).is_err(), "{bad:?}");
         }
     }

@@ -206,7 +206,10 @@ async fn detail(state: &AppState, id: HostId) -> Result<HostDetail, Problem> {
 /// One host.
 #[utoipa::path(get, path = "/api/v1/hosts/{id}", tag = "hosts", params(("id" = String, Path, format = "uuid")),
     responses((status = 200, body = HostDetail), (status = 404, description = "No such host")))]
-pub async fn get(State(state): State<AppState>, Id(id): Id<HostId>) -> Result<axum::Json<HostDetail>, Problem> {
+pub async fn get(
+    State(state): State<AppState>,
+    Id(id): Id<HostId>,
+) -> Result<axum::Json<HostDetail>, Problem> {
     detail(&state, id).await.map(axum::Json)
 }
 

@@ -166,7 +166,10 @@ async fn body(state: &AppState, id: i64) -> Result<IncidentBody, Problem> {
 /// One incident.
 #[utoipa::path(get, path = "/api/v1/incidents/{id}", tag = "incidents", params(("id" = i64, Path)),
     responses((status = 200, body = IncidentBody), (status = 404, description = "No such incident")))]
-pub async fn get(State(state): State<AppState>, Id(id): Id<i64>) -> Result<axum::Json<IncidentBody>, Problem> {
+pub async fn get(
+    State(state): State<AppState>,
+    Id(id): Id<i64>,
+) -> Result<axum::Json<IncidentBody>, Problem> {
     body(&state, id).await.map(axum::Json)
 }
 

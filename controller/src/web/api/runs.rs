@@ -13,9 +13,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{Limit, List};
 use crate::decide::{self, Start};
+use crate::store::outputs;
 use crate::store::run_states::{self, RunEvent};
 use crate::store::runs::{self, Run, RunFilter};
-use crate::store::outputs;
 use crate::web::auth::Principal;
 use crate::web::error::Problem;
 use crate::web::extract::{Id, Json, Params};
@@ -219,7 +219,10 @@ pub async fn list(
 /// One run with its steps.
 #[utoipa::path(get, path = "/api/v1/runs/{id}", tag = "runs", params(("id" = String, Path, format = "uuid")),
     responses((status = 200, body = RunDetail), (status = 404, description = "No such run")))]
-pub async fn get(State(state): State<AppState>, Id(id): Id<OrderId>) -> Result<axum::Json<RunDetail>, Problem> {
+pub async fn get(
+    State(state): State<AppState>,
+    Id(id): Id<OrderId>,
+) -> Result<axum::Json<RunDetail>, Problem> {
     let run = runs::find(&state.db, id).await?.ok_or_else(|| Problem::not_found("run"))?;
     let events = run_states::events(&state.db, id).await?;
     Ok(axum::Json(RunDetail { run: run.into(), events: events.into_iter().map(Into::into).collect() }))

@@ -150,7 +150,10 @@ pub async fn series(
 pub fn request(host: HostId, query: &SeriesQuery, now: UnixMs) -> Result<SeriesRequest, Problem> {
     let names: Vec<&str> = query.metric.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
     if names.is_empty() || names.len() > MOST_METRICS {
-        return Err(Problem::invalid("metric", format!("must name 1 to {MOST_METRICS} metrics, joined by commas")));
+        return Err(Problem::invalid(
+            "metric",
+            format!("must name 1 to {MOST_METRICS} metrics, joined by commas"),
+        ));
     }
     if let Some(unknown) = names.iter().find(|name| rates::reading(name).is_none()) {
         let shown: String = unknown.chars().take(60).collect();
@@ -168,7 +171,10 @@ pub fn request(host: HostId, query: &SeriesQuery, now: UnixMs) -> Result<SeriesR
     let resolution = match (query.step, query.points) {
         (Some(_), Some(_)) => return Err(Problem::invalid("points", "and step exclude each other")),
         (Some(step), None) if step < 1000 || (to - from) / step > MOST_POINTS => {
-            return Err(Problem::invalid("step", format!("must be 1000 or more, for at most {MOST_POINTS} points")));
+            return Err(Problem::invalid(
+                "step",
+                format!("must be 1000 or more, for at most {MOST_POINTS} points"),
+            ));
         }
         (Some(step), None) => Resolution::Step(step),
         (None, Some(points)) if points == 0 || i64::from(points) > MOST_POINTS => {
@@ -194,7 +200,12 @@ fn body(set: SeriesSet, events: Vec<Mark>) -> SeriesBody {
         series: set
             .series
             .into_iter()
-            .map(|one| Line { metric: one.metric, label: one.label, unit: one.unit.into(), points: one.points })
+            .map(|one| Line {
+                metric: one.metric,
+                label: one.label,
+                unit: one.unit.into(),
+                points: one.points,
+            })
             .collect(),
         gaps: set
             .gaps

@@ -142,7 +142,8 @@ pub async fn revoke(
 ) -> Result<StatusCode, Problem> {
     let mut tx = state.db.begin().await?;
     let name = api_tokens::revoke(&mut tx, &id, state.now()).await?;
-    let record = Record::new(principal.actor(), "token.revoke", format!("token:{id}"), json!({ "name": name }));
+    let record =
+        Record::new(principal.actor(), "token.revoke", format!("token:{id}"), json!({ "name": name }));
     state.audit.append(&mut tx, &record).await?;
     tx.commit().await?;
     state.ended.wake();

@@ -72,7 +72,9 @@ impl Setup {
             let mut tx = db.begin().await?;
             if users::create_first(&mut tx, admin, now).await?.is_some() {
                 let detail = serde_json::json!({ "role": "admin", "by": "the settings" });
-                audit.append(&mut tx, &Record::system("user.create", format!("user:{INIT_NAME}"), detail)).await?;
+                audit
+                    .append(&mut tx, &Record::system("user.create", format!("user:{INIT_NAME}"), detail))
+                    .await?;
             }
             tx.commit().await?;
             return Ok((Self::closed(), FirstRun::MadeFromSettings));

@@ -5,9 +5,9 @@ use serde_json::json;
 use super::principal::{Principal, Way};
 use crate::audit::Record;
 use crate::config::weak_password;
+use crate::store::Tx;
 use crate::store::users::{self, NAME_RULE, NewUser, Role, User, valid_name};
 use crate::store::web_sessions::{self, NewSession};
-use crate::store::Tx;
 use crate::web::error::Problem;
 use crate::web::peer::Client;
 use crate::web::session;
@@ -70,7 +70,8 @@ async fn note_failure(state: &AppState, client: &Client, account: &str) -> Resul
     if !state.throttle.is_worth_a_record(state.now()) {
         return Ok(());
     }
-    let record = Record::new("unknown", "session.refuse", format!("user:{account}"), json!({ "from": client.source }));
+    let record =
+        Record::new("unknown", "session.refuse", format!("user:{account}"), json!({ "from": client.source }));
     state.audit.record(&state.db, &record).await?;
     Ok(())
 }
@@ -160,7 +161,12 @@ pub async fn sign_out(state: &AppState, client: &Client, principal: &Principal) 
     if let Way::Session { hash, .. } = &principal.way {
         let mut tx = state.db.begin().await?;
         web_sessions::end(&mut tx, hash).await?;
-        let record = Record::new(principal.actor(), "session.end", principal.actor(), json!({ "from": client.source }));
+        let record = Record::new(
+            principal.actor(),
+            "session.end",
+            principal.actor(),
+            json!({ "from": client.source }),
+        );
         state.audit.append(&mut tx, &record).await?;
         tx.commit().await?;
         state.ended.wake();

@@ -23,14 +23,14 @@ use super::peer::Peer;
 use super::readings::{Answering, ReadingError, Readings};
 use super::state::{AppState, Inputs};
 use super::{auth, router};
+use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::{Config, Sources};
-use crate::audit::Audit;
 use crate::identity::Identity;
 use crate::store::Db;
+use crate::store::api_tokens::{self, NewApiToken};
 use crate::store::presence::Presence;
 use crate::store::samples::{Options, SampleStore};
-use crate::store::api_tokens::{self, NewApiToken};
 use crate::store::users::{self, NewUser, Role};
 use crate::wake::Wakes;
 
