@@ -162,7 +162,11 @@ async fn run(socket: PathBuf, mut asks: mpsc::Receiver<Ask>, reports: mpsc::Send
             }
         }
         let ended = match Channel::connect(&socket) {
-            Ok(channel) => session(&channel, &mut backlog, &mut asks, &reports).await,
+            Ok(channel) => {
+                // Somebody answers: a break soon after is a crash, which systemd or a person mends.
+                wait = wait.min(FIRST_WAIT * 4);
+                session(&channel, &mut backlog, &mut asks, &reports).await
+            }
             Err(e) => {
                 backlog.unreachable(&e);
                 Ended::Broken

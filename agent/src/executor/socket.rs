@@ -74,7 +74,8 @@ impl AsFd for Channel {
 pub(super) struct Listener(AsyncFd<OwnedFd>);
 
 impl Listener {
-    /// Makes the socket at `path`, for root and `group`. A socket that nobody listens on is replaced.
+    /// Makes the socket at `path`, for root and `group`. A socket that nobody listens on is replaced
+    /// at once: a collector never finds none where there was one.
     pub(super) fn bind(path: &Path, group: Option<u32>) -> io::Result<Self> {
         if let Ok(meta) = std::fs::symlink_metadata(path) {
             if !meta.file_type().is_socket() {
@@ -83,16 +84,20 @@ impl Listener {
             if Channel::connect(path).is_ok() {
                 return Err(io::Error::new(io::ErrorKind::AddrInUse, "another executor listens"));
             }
-            std::fs::remove_file(path)?;
+        }
+        let new = path.with_extension("new");
+        match std::fs::remove_file(&new) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
         }
         let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, FLAGS, None)?;
-        bind(&socket, &SocketAddrUnix::new(path)?)?;
-        // Nobody can connect before it listens, so the mode is in force in time.
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
+        bind(&socket, &SocketAddrUnix::new(&new)?)?;
+        std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o660))?;
         if let Some(group) = group {
-            std::os::unix::fs::chown(path, None, Some(group))?;
+            std::os::unix::fs::chown(&new, None, Some(group))?;
         }
         listen(&socket, BACKLOG)?;
+        std::fs::rename(&new, path)?;
         Ok(Self(watch(socket)?))
     }
 

@@ -1,1 +1,6 @@
+mod bench;
 mod client;
+mod crash;
+mod local;
+mod orders;
+mod served;
