@@ -40,6 +40,8 @@ pub(super) struct Numbers {
     host: HostId,
     /// Oldest first, by when they were last touched.
     epochs: Vec<Position>,
+    /// The epoch before whose first sample the agent said by itself that it had been down.
+    down_said: Option<Epoch>,
     interval_ms: i64,
 }
 
@@ -59,7 +61,7 @@ impl Numbers {
             committed: stored.seq.0,
             at: stored.at,
         });
-        Self { host, epochs: epochs.collect(), interval_ms }
+        Self { host, epochs: epochs.collect(), down_said: None, interval_ms }
     }
 
     fn of(&self, epoch: Epoch) -> Option<&Position> {
@@ -105,7 +107,12 @@ impl Numbers {
 
     /// A gap came. It is cut to what is not known yet.
     pub(super) fn gap_came(&mut self, said: Said, boot: Boot, mut gap: HostGap) -> Decision {
-        let Some((first, last)) = gap.seqs else { return Decision::New(vec![gap]) };
+        let Some((first, last)) = gap.seqs else {
+            if gap.reason == GapReason::AgentDown {
+                self.down_said = Some(gap.epoch);
+            }
+            return Decision::New(vec![gap]);
+        };
         let before = self.of(gap.epoch).copied();
         let accepted = before.map_or(0, |position| position.accepted);
         if last.0 <= accepted {
@@ -155,7 +162,9 @@ impl Numbers {
             }
             from = from.or(Some(previous.last_at));
         }
+        let said_already = reason == GapReason::AgentDown && self.down_said == Some(epoch);
         if let Some(from) = from
+            && !said_already
             && at.since(from) as f64 > GAP_INTERVALS * self.interval_ms as f64
         {
             gaps.push(self.gap(epoch, None, from, at, reason));
@@ -270,6 +279,17 @@ mod tests {
         );
         assert_eq!(gaps(known().tick(now, B, BOOT, 1, UnixMs(70_000))), vec![]);
         assert_eq!(gaps(numbers(&[]).tick(said(B, None), B, BOOT, 1, UnixMs(70_000))), vec![]);
+    }
+
+    #[test]
+    fn a_gap_of_time_that_the_agent_reports_is_not_derived_again() {
+        let mut numbers = numbers(&[(A, 5, 50_000)]);
+        let now = said(B, Some((A, 5, 50_000)));
+        // Its clock was corrected by a little more than at the sample before.
+        let (from, to) = (UnixMs(50_400), UnixMs(120_000));
+        let down = HostGap { host: host(), epoch: B, seqs: None, from, to, reason: GapReason::AgentDown };
+        assert_eq!(numbers.gap_came(now, BOOT, down.clone()), Decision::New(vec![down]));
+        assert_eq!(gaps(numbers.tick(now, B, BOOT, 1, UnixMs(120_000))), vec![]);
     }
 
     #[test]

@@ -52,6 +52,25 @@ impl Reader {
     }
 }
 
+impl Reader {
+    /// After the goodbye over TCP: takes what the peer still sends, for a moment. Bytes that nobody read
+    /// would make the kernel reset the connection, and the peer lose the goodbye.
+    pub(super) async fn drain(&mut self) {
+        if let Self::Tcp(half, space) = self {
+            let ended = async {
+                let mut left = 256 * 1024usize;
+                while let Ok(len) = half.read(space).await {
+                    left = left.saturating_sub(len);
+                    if len == 0 || left == 0 {
+                        break;
+                    }
+                }
+            };
+            let _ = tokio::time::timeout(Duration::from_millis(500), ended).await;
+        }
+    }
+}
+
 impl Writer {
     /// Writes all of `bytes`.
     pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {

@@ -171,7 +171,7 @@ async fn quic_connection(context: Arc<Context>, connection: quinn::Connection, p
             let (peer, not_after, opening) = match admit(&context, leaf, Transport::Quic, from, permit).await
             {
                 Ok(admitted) => admitted,
-                Err(why) => return refuse(&why),
+                Err(why) => return goodbye(&connection, &why).await,
             };
             let Ok(Ok((send, recv))) = tokio::time::timeout(HANDSHAKE_TIMEOUT, connection.accept_bi()).await
             else {
@@ -195,6 +195,15 @@ async fn quic_connection(context: Arc<Context>, connection: quinn::Connection, p
         }
         _ => refuse("unknown application protocol"),
     }
+}
+
+/// Tells a peer why it gets no session, on the stream that it opens; nothing of that stream is read.
+async fn goodbye(connection: &quinn::Connection, why: &str) {
+    if let Ok(Ok((send, recv))) = tokio::time::timeout(HANDSHAKE_TIMEOUT, connection.accept_bi()).await {
+        let (reader, writer) = (Reader::Quic(recv), Writer::Quic(send));
+        session::refuse(&mut Streams { reader, writer, quic: Some(connection.clone()) }, why).await;
+    }
+    connection.close(VarInt::from_u32(1), why.as_bytes());
 }
 
 fn tcp(

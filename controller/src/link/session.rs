@@ -8,7 +8,7 @@ use std::time::Duration;
 use sysop_common::query::Answer;
 use sysop_common::time::UnixMs;
 use sysop_common::wire::frame::FrameBuf;
-use sysop_common::wire::{Downward, Hello, QueryRequest, Upward, VERSION, Welcome, negotiate};
+use sysop_common::wire::{Downward, Hello, QueryRequest, Upward, VERSION, Welcome, WireError, negotiate};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -30,6 +30,8 @@ const ROOM_CHECK: Duration = Duration::from_millis(250);
 const TCP_IDLE: Duration = Duration::from_secs(200);
 /// Readings that may be under way in one session.
 const MAX_QUERIES: usize = 16;
+/// Kinds of message from this one on are the controller's own.
+const FIRST_DOWNWARD: u8 = 64;
 /// Parts of the protocol that may be left out; these this build speaks.
 const FEATURES: &[&str] = &["now"];
 
@@ -97,6 +99,7 @@ async fn close(streams: &mut Streams, why: &Ended) {
     let mut out = Vec::new();
     if Downward::Close(why.0.clone()).encode(&mut out).is_ok() && streams.writer.write(&out).await.is_ok() {
         streams.writer.finish().await;
+        streams.reader.drain().await;
     }
     if let Some(quic) = &streams.quic {
         quic.close(0u32.into(), why.0.as_bytes().get(..200).unwrap_or(why.0.as_bytes()));
@@ -253,8 +256,12 @@ impl Session<'_> {
     async fn buffered(&mut self, streams: &mut Streams, buf: &mut FrameBuf) -> Result<(), Ended> {
         while self.intake.has_room() {
             let Some(frame) = buf.next_frame().map_err(ended)? else { break };
-            let message = Upward::decode(frame).map_err(ended)?;
-            self.message(message).await?;
+            match Upward::decode(frame) {
+                Ok(message) => self.message(message).await?,
+                // A newer agent may say more than this controller knows.
+                Err(WireError::UnknownKind(kind)) if kind < FIRST_DOWNWARD => {}
+                Err(error) => return Err(ended(error)),
+            }
         }
         if self.intake.resent() {
             self.put_acks()?;
