@@ -8,7 +8,7 @@
 mod certificate;
 pub mod files;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -255,6 +255,13 @@ impl Identity {
                 .map_err(|source| IdentityError::File { path: path.to_owned(), source })?;
         }
         Ok(())
+    }
+
+    /// Key and certificate, for tests that trust another CA than the one that issued them.
+    #[cfg(test)]
+    pub(crate) fn parts(&self) -> (PrivateKeyDer<'static>, Vec<CertificateDer<'static>>) {
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(self.key.0.serialize_der()));
+        (key, vec![self.certificate.clone()])
     }
 
     /// Leaves this pair under its names and nothing of a renewal.

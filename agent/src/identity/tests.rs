@@ -21,6 +21,16 @@ impl Ca {
         self.0.der().to_vec()
     }
 
+    /// A controller's certificate and key, valid from `from` to `to` (years).
+    pub(crate) fn controller(&self, name: &str, years: (i32, i32)) -> (Vec<u8>, Vec<u8>) {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.not_before = rcgen::date_time_ymd(years.0, 1, 1);
+        params.not_after = rcgen::date_time_ymd(years.1, 1, 1);
+        (params.signed_by(&key, &self.0).unwrap().der().to_vec(), key.serialize_der())
+    }
+
     /// Issues a host's certificate for a request, valid from `from` for `days`.
     pub(crate) fn issue(&self, csr: &[u8], host: &str, days: i64) -> Vec<u8> {
         let mut csr = CertificateSigningRequestParams::from_der(&csr.into()).unwrap();

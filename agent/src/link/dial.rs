@@ -42,6 +42,9 @@ pub enum DialError {
     /// One side did not accept the other's certificate.
     #[error("certificate: {0}")]
     Certificate(String),
+    /// The controller said no.
+    #[error("the controller refused: {0}")]
+    Refused(String),
     /// Nothing came in time.
     #[error("no answer within {0:?}")]
     Timeout(Duration),
@@ -221,6 +224,9 @@ fn of_quic(error: &ConnectionError) -> DialError {
             Some(alert) => DialError::Certificate(refused(alert)),
             None => DialError::Unreachable(format!("udp: {error}")),
         },
+        ConnectionError::ApplicationClosed(close) => {
+            DialError::Refused(String::from_utf8_lossy(&close.reason).chars().take(200).collect())
+        }
         _ => DialError::Unreachable(format!("udp: {error}")),
     }
 }

@@ -49,6 +49,7 @@ pub(super) struct Feed {
     /// Whether there was more than one batch took.
     behind: Option<bool>,
     live: Option<Seq>,
+    may_live: bool,
 }
 
 /// A message of samples that is being filled.
@@ -61,6 +62,11 @@ struct Batch {
 }
 
 impl Feed {
+    /// Whether the controller takes samples out of order.
+    pub(super) fn allow_live(&mut self, allowed: bool) {
+        self.may_live = allowed;
+    }
+
     /// Whether something is sent and not acknowledged.
     pub(super) fn awaits_ack(&self) -> bool {
         !self.in_flight.is_empty()
@@ -129,7 +135,7 @@ impl Feed {
 
     /// During a catch-up, the newest sample goes ahead: not durable, so that pages stay live.
     fn put_live(&mut self, source: &dyn Source, out: &mut Vec<u8>) -> Result<(), WireError> {
-        if !self.behind.unwrap_or_else(|| source.backlog() > BEHIND) {
+        if !self.may_live || !self.behind.unwrap_or_else(|| source.backlog() > BEHIND) {
             return Ok(());
         }
         let Some(newest) = source.newest().filter(|newest| self.live < Some(newest.seq)) else {

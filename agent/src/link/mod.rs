@@ -12,6 +12,8 @@ mod output;
 mod route;
 mod session;
 mod state;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -235,7 +237,8 @@ impl Link {
 
     fn failed(&mut self, transport: Transport, error: &DialError) {
         tracing::warn!(transport = transport.word(), error = %error, "controller not reached");
-        let end = if matches!(error, DialError::Certificate(_)) { End::Refused } else { End::Other };
+        let refused = matches!(error, DialError::Certificate(_) | DialError::Refused(_));
+        let end = if refused { End::Refused } else { End::Other };
         self.route.failed(transport, end);
         let text = format!("{}: {error}", transport.word());
         self.status.send_modify(|status| status.last_error = Some(text));

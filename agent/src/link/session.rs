@@ -15,7 +15,7 @@ use super::dial::{self, Connection, DialError, Writer};
 use super::feed::Source;
 use super::output::Outputs;
 use super::route::{End, Transport};
-use super::state::{Effect, Fault, Patience, Session};
+use super::state::{Effect, Fault, LIVE, Patience, Session};
 use super::{Ask, Link, Report};
 use crate::spool::{Drain, Entry, Sample, Spool};
 
@@ -88,7 +88,7 @@ pub(super) async fn serve(link: &mut Link, connection: Connection) -> Loss {
         version_min: VERSION,
         version_max: VERSION,
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-        features: Vec::new(),
+        features: vec![LIVE.to_owned()],
         epoch: link.spool.epoch(),
         previous: link.spool.previous(),
         boot_id: link.settings.boot_id.clone(),
@@ -294,9 +294,13 @@ impl Carrier<'_> {
     }
 
     fn broken(&self, error: &io::Error) -> Loss {
-        let why = self.connection.explain(error);
-        let end = if matches!(why, DialError::Certificate(_)) { End::Refused } else { End::Other };
-        Loss::Broken(self.session.is_welcomed(), end, why.to_string())
+        let (why, welcomed) = (self.connection.explain(error), self.session.is_welcomed());
+        let end = match why {
+            DialError::Certificate(_) => End::Refused,
+            DialError::Refused(_) if !welcomed => End::Refused,
+            _ => End::Other,
+        };
+        Loss::Broken(welcomed, end, why.to_string())
     }
 }
 

@@ -14,6 +14,8 @@ use sysop_common::wire::{
 
 use super::feed::{Feed, Source};
 
+/// The feature of newest samples that go ahead of a catch-up.
+pub(super) const LIVE: &str = "now";
 /// Messages that may wait to be sent, beside samples.
 const QUEUE: usize = 64;
 /// Bytes of messages that are put into one write.
@@ -156,6 +158,7 @@ impl Session {
             return Err(Fault::Version(welcome.version));
         }
         self.welcomed = true;
+        self.feed.allow_live(welcome.features.iter().any(|feature| feature == LIVE));
         let stored = welcome.stored.into_iter().map(|(epoch, seq)| Effect::Stored(epoch, seq));
         self.effects.extend(stored);
         self.effects.push_back(Effect::Welcomed {

@@ -90,14 +90,16 @@ impl Index {
         self.keep(gap);
     }
 
-    fn keep(&mut self, gap: StoredGap) {
+    fn keep(&mut self, mut gap: StoredGap) {
         self.gaps_changed = true;
+        // The clock may have been set back in between.
+        gap.to = gap.to.max(gap.from);
         let joins = |before: &&mut StoredGap| {
             let same = before.epoch == gap.epoch && before.reason == gap.reason;
             same && before.has_seqs() && gap.has_seqs() && before.last.next() == gap.first
         };
         if let Some(before) = self.gaps.iter_mut().rev().find(joins) {
-            (before.last, before.to) = (gap.last, gap.to);
+            (before.last, before.to) = (gap.last, gap.to.max(before.to));
             return;
         }
         // Beyond the cap the oldest loses its reason only: a reader derives the gap all the same.

@@ -161,6 +161,20 @@ fn old_samples_go_by_age_but_not_when_the_clock_was_set() {
 }
 
 #[test]
+fn gaps_stay_sound_when_the_clock_is_set_back() {
+    let sim = Sim::default();
+    let mut run = Run::start(&sim, 1, 1_000_000_000);
+    for _ in 0..300 {
+        run.at -= 15_000;
+        run.add(1);
+    }
+    run.spool.stalled(UnixMs(5), UnixMs(1));
+    assert_eq!(run.check().1, [GapReason::SpoolFull, GapReason::Stalled]);
+    drop(run);
+    assert!(Run::start(&sim, 2, 0).check().1.contains(&GapReason::SpoolFull));
+}
+
+#[test]
 fn a_stall_is_told_before_the_sample_that_ends_it() {
     let sim = Sim::default();
     let mut run = Run::start(&sim, 1, 0);
