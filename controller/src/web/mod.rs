@@ -10,6 +10,7 @@ pub mod context;
 pub mod csrf;
 pub mod envelope;
 pub mod error;
+pub mod events;
 pub mod extract;
 pub mod idempotency;
 pub mod layout;

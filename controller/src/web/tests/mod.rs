@@ -2,6 +2,7 @@
 
 mod doors;
 mod matrix;
+mod streams;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

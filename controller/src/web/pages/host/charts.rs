@@ -142,6 +142,17 @@ fn more_charts() -> Vec<Chart> {
     ]
 }
 
+/// The metrics that the charts draw, each once.
+#[must_use]
+pub fn metrics() -> Vec<&'static str> {
+    let nothing = HostView::default();
+    let all = main_charts(&nothing).into_iter().chain(more_charts());
+    let mut names: Vec<_> = all.flat_map(|chart| chart.metrics.split(',')).filter(|n| !n.is_empty()).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
 /// The card of all charts.
 pub(super) fn card(view: &HostView) -> Markup {
     let (span, from, to) = match view.range {
