@@ -221,9 +221,12 @@ impl Feed {
         }
         let mut events = Vec::new();
         if std::mem::take(marks_due) {
-            events = marks(&self.state, id, at.plus(-sysop_common::time::DAY_MS), at).await.unwrap_or_default();
+            events =
+                marks(&self.state, id, at.plus(-sysop_common::time::DAY_MS), at).await.unwrap_or_default();
         }
-        let Ok(event) = Event::default().event("tick").json_data(Tick { series, events }) else { return true };
+        let Ok(event) = Event::default().event("tick").json_data(Tick { series, events }) else {
+            return true;
+        };
         self.send.send(event).await.is_ok()
     }
 }
@@ -254,4 +257,3 @@ async fn any(signals: &mut [Listener]) {
     })
     .await;
 }
-

@@ -147,7 +147,8 @@ fn more_charts() -> Vec<Chart> {
 pub fn metrics() -> Vec<&'static str> {
     let nothing = HostView::default();
     let all = main_charts(&nothing).into_iter().chain(more_charts());
-    let mut names: Vec<_> = all.flat_map(|chart| chart.metrics.split(',')).filter(|n| !n.is_empty()).collect();
+    let mut names: Vec<_> =
+        all.flat_map(|chart| chart.metrics.split(',')).filter(|n| !n.is_empty()).collect();
     names.sort_unstable();
     names.dedup();
     names
