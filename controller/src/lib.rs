@@ -7,6 +7,7 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods, clippy::disallowed_macros))]
 #![forbid(unsafe_code)]
 
+pub mod analyse;
 pub mod audit;
 pub mod clock;
 pub mod config;

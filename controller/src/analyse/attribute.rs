@@ -1,0 +1,58 @@
+//! Who did it: shares of a change, and when they are clear enough to name someone. Pure.
+
+/// The leader must have at least this share of the change.
+const LEAST_SHARE: f64 = 0.5;
+/// And be ahead of the next by this much.
+const LEAST_LEAD: f64 = 0.2;
+/// And at most this much may be explained by nobody.
+const MOST_RESIDUAL: f64 = 0.3;
+
+/// What one candidate contributed, above what it usually does.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Part<T> {
+    /// Who.
+    pub who: T,
+    /// How much.
+    pub amount: f64,
+}
+
+/// The outcome.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Attribution<T> {
+    /// One is clearly ahead.
+    One {
+        /// Who.
+        who: T,
+        /// Its share in percent.
+        share: u8,
+    },
+    /// Nobody is: nothing may be done against anyone.
+    Diffuse(String),
+}
+
+/// Divides a change of `whole` among `parts`: share = part / whole, residual = 1 - sum of shares.
+/// Parts that sum to more than the whole (what was written may have been overwritten) share their sum.
+#[must_use]
+pub fn attribute<T: Clone>(whole: f64, parts: &[Part<T>]) -> Attribution<T> {
+    let positive = || parts.iter().filter(|part| part.amount > 0.0);
+    let sum: f64 = positive().map(|part| part.amount).sum();
+    if !(whole > 0.0) || sum <= 0.0 {
+        return Attribution::Diffuse("diffuse: no culprit; nobody's part was seen to grow".into());
+    }
+    let base = whole.max(sum);
+    let residual = 1.0 - sum / base;
+    let mut ranked: Vec<&Part<T>> = positive().collect();
+    ranked.sort_by(|a, b| b.amount.total_cmp(&a.amount));
+    let share = |at: usize| ranked.get(at).map_or(0.0, |part| part.amount / base);
+    let (first, second) = (share(0), share(1));
+    let percent = |share: f64| (share * 100.0).round().clamp(0.0, 100.0) as u8;
+    if first < LEAST_SHARE || first - second < LEAST_LEAD || residual > MOST_RESIDUAL {
+        return Attribution::Diffuse(format!(
+            "diffuse: no culprit; the largest part is {} %, the next {} %, and {} % is nobody's",
+            percent(first),
+            percent(second),
+            percent(residual)
+        ));
+    }
+    Attribution::One { who: ranked[0].who.clone(), share: percent(first) }
+}

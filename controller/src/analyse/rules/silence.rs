@@ -1,0 +1,136 @@
+//! Hosts that send nothing any more: each for itself, or many at once as one trouble of the controller
+//! or its network.
+
+use sysop_common::finding::{Category, Finding, Severity, Value, fingerprint};
+use sysop_common::ids::HostId;
+use sysop_common::time::{MINUTE_MS, SECOND_MS, UnixMs};
+
+use super::{Rows, span};
+
+/// So many beats may be missed.
+const MISSED: i64 = 3;
+/// A break shorter than this is not silence, whatever the interval: a change of transport takes 5 s.
+const LEAST_MS: i64 = 15 * SECOND_MS;
+/// After its own start the controller waits this long for hosts to come back.
+const START_MS: i64 = MINUTE_MS;
+/// Hosts that fell silent within this time fell silent at once.
+const TOGETHER_MS: i64 = MINUTE_MS;
+/// At least so many hosts are many.
+const MANY: usize = 3;
+
+/// A host's sign of life.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beat {
+    /// Which host.
+    pub host: HostId,
+    /// When something last came from it, by the controller's clock; 0 when nothing ever did.
+    pub last: UnixMs,
+    /// Time between two samples, ms.
+    pub interval_ms: i64,
+    /// Whether it has a session.
+    pub connected: bool,
+    /// Whether an incident of its silence is open.
+    pub open: bool,
+}
+
+/// Silent hosts: those with a finding of their own, and one for the fleet.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Silences {
+    /// Hosts whose own finding is due.
+    pub hosts: Vec<(HostId, Finding)>,
+    /// The fleet's.
+    pub fleet: Option<Finding>,
+}
+
+/// What to do about `beats` at `now`, for a controller that started at `started`. With `fleet_open`
+/// the fleet's incident is open: it stays until fewer than a quarter of the hosts are silent.
+#[must_use]
+pub fn look(beats: &[Beat], started: UnixMs, now: UnixMs, fleet_open: bool) -> Silences {
+    let known: Vec<&Beat> = beats.iter().filter(|beat| beat.last.0 > 0).collect();
+    let silent: Vec<&Beat> = known.iter().copied().filter(|beat| is_silent(beat, started, now)).collect();
+    // Those with an incident of their own were silent before.
+    let newly: Vec<&Beat> = silent.iter().copied().filter(|beat| !beat.open).collect();
+    let last = newly.iter().map(|beat| beat.last).max().unwrap_or_default();
+    let together = newly.iter().filter(|beat| last.since(beat.last) <= TOGETHER_MS).count();
+    let at_once = together >= MANY && together * 2 >= known.len() - (silent.len() - newly.len());
+    let lasting = fleet_open && newly.len() * 4 >= known.len() && !newly.is_empty();
+    let mut found = Silences::default();
+    if at_once || lasting {
+        found.fleet = Some(fleet(&newly, known.len(), last, now));
+    }
+    let own = |beat: &&Beat| beat.open || found.fleet.is_none();
+    found.hosts = silent.iter().copied().filter(own).map(|beat| (beat.host, host(beat, now))).collect();
+    found
+}
+
+fn is_silent(beat: &Beat, started: UnixMs, now: UnixMs) -> bool {
+    let threshold = (MISSED * beat.interval_ms + 2 * SECOND_MS).max(LEAST_MS);
+    let waited = now.since(beat.last) > threshold;
+    // An open incident goes on until a beat comes; a new one waits for hosts to come back first.
+    waited && (beat.open || now.since(started) > threshold + START_MS)
+}
+
+fn host(beat: &Beat, now: UnixMs) -> Finding {
+    let mut rows = Rows::default();
+    let interval = span(beat.interval_ms);
+    let text = format!("nothing came since; one sample every {interval} was expected");
+    rows.value(("host.last_seen", ""), beat.last, Value::Number(beat.last.0), text);
+    let cause = if beat.connected {
+        "its session is open, but no sample comes: the agent is stuck, or cannot read the system"
+    } else {
+        "its session is gone: the host is down, its network is cut, or its agent was stopped"
+    };
+    let mut finding = silence(Category::Silence, "host", beat.last, now, rows);
+    finding.title = "The host sends nothing".to_owned();
+    finding.cause = cause.to_owned();
+    finding.confidence = 95;
+    finding
+}
+
+fn fleet(silent: &[&Beat], known: usize, last: UnixMs, now: UnixMs) -> Finding {
+    let mut rows = Rows::default();
+    let text = format!("{} of {known} hosts send nothing since then", silent.len());
+    rows.value(
+        ("fleet.silent", ""),
+        last,
+        Value::Number(i64::try_from(silent.len()).unwrap_or(i64::MAX)),
+        text,
+    );
+    let mut finding = silence(Category::FleetSilence, "fleet", last, now, rows);
+    finding.title = "Many hosts send nothing since the same moment".to_owned();
+    finding.cause = "so many hosts do not fail at once: look at this controller's network, \
+                     its port for agents and the way between"
+        .to_owned();
+    finding.confidence = 90;
+    finding
+}
+
+fn silence(category: Category, entity: &str, onset: UnixMs, now: UnixMs, rows: Rows) -> Finding {
+    Finding {
+        category,
+        entity: entity.to_owned(),
+        severity: Severity::Critical,
+        confidence: 100,
+        onset,
+        last_true: now,
+        active: true,
+        title: String::new(),
+        cause: String::new(),
+        culprit: None,
+        evidence: rows.0,
+        not_observed: Vec::new(),
+        caused_by: None,
+    }
+}
+
+/// Fingerprint of a host's own silence.
+#[must_use]
+pub fn host_fingerprint() -> String {
+    fingerprint(Category::Silence, "host")
+}
+
+/// Fingerprint of the fleet's silence.
+#[must_use]
+pub fn fleet_fingerprint() -> String {
+    fingerprint(Category::FleetSilence, "fleet")
+}
