@@ -9,6 +9,7 @@
 
 pub mod analyse;
 pub mod audit;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod decide;
@@ -16,6 +17,8 @@ pub mod dispatch;
 pub mod identity;
 pub mod ingest;
 pub mod link;
+pub mod quickstart;
+pub mod run;
 pub mod store;
 pub mod wake;
 pub mod web;

@@ -1,2 +1,7 @@
-//! Controller.
-fn main() {}
+//! The controller's program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sysop_controller::cli::main()
+}

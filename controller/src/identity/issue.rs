@@ -1,5 +1,6 @@
 //! Certificates: what each kind may say, and reading back who a peer is.
 
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -68,12 +69,35 @@ pub(super) fn load_ca(certificate: &[u8], key: &[u8]) -> Result<Ca, IdentityErro
     Ok(Issuer::from_ca_cert_der(&CertificateDer::from(certificate), key)?)
 }
 
-/// A server certificate and its key, DER.
+/// The certificate for agents and its key, DER.
 pub(super) fn server(ca: &Ca, now: UnixMs) -> Result<(Vec<u8>, Vec<u8>), IdentityError> {
-    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-    let mut params = params(CONTROLLER_DNS, SERVER_DAYS, now)?;
     let name = CONTROLLER_DNS.try_into().map_err(IdentityError::Issue)?;
-    params.subject_alt_names = vec![SanType::DnsName(name)];
+    serving(ca, CONTROLLER_DNS, vec![SanType::DnsName(name)], now)
+}
+
+/// The dashboard's certificate for these names and addresses, and its key, DER.
+pub(super) fn web(
+    ca: &Ca,
+    names: &[String],
+    addresses: &[IpAddr],
+    now: UnixMs,
+) -> Result<(Vec<u8>, Vec<u8>), IdentityError> {
+    let mut subjects: Vec<SanType> = addresses.iter().copied().map(SanType::IpAddress).collect();
+    for name in names {
+        subjects.push(SanType::DnsName(name.as_str().try_into().map_err(IdentityError::Issue)?));
+    }
+    serving(ca, "Smart System Operator dashboard", subjects, now)
+}
+
+fn serving(
+    ca: &Ca,
+    name: &str,
+    subjects: Vec<SanType>,
+    now: UnixMs,
+) -> Result<(Vec<u8>, Vec<u8>), IdentityError> {
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+    let mut params = params(name, SERVER_DAYS, now)?;
+    params.subject_alt_names = subjects;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.use_authority_key_identifier_extension = true;

@@ -10,6 +10,7 @@ mod keyfile;
 #[cfg(test)]
 mod tests;
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -64,6 +65,9 @@ pub enum IdentityError {
         why: String,
     },
 }
+
+/// A certificate chain and its key.
+pub type Certified = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
 /// The controller's identity. Cheap to clone.
 #[derive(Clone)]
@@ -154,6 +158,24 @@ impl Identity {
         let ca = CertificateDer::from(self.inner.ca_certificate.clone());
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key));
         Ok(tls::controller(ca.clone(), vec![CertificateDer::from(leaf), ca], key)?)
+    }
+
+    /// A certificate for the dashboard from the CA, for these host names, `localhost`, the loopback
+    /// addresses and `address`: the chain and its key.
+    ///
+    /// # Errors
+    /// When a name cannot stand in a certificate.
+    pub fn web_certificate(&self, names: &[String], address: IpAddr) -> Result<Certified, IdentityError> {
+        let now = UnixMs::from_system(std::time::SystemTime::now());
+        let names = [names, &["localhost".to_owned()]].concat();
+        let mut addresses = vec![IpAddr::from([127, 0, 0, 1]), IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])];
+        if !address.is_unspecified() && !addresses.contains(&address) {
+            addresses.push(address);
+        }
+        let (leaf, key) = issue::web(&self.inner.ca, &names, &addresses, now)?;
+        let ca = CertificateDer::from(self.inner.ca_certificate.clone());
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key));
+        Ok((vec![CertificateDer::from(leaf), ca], key))
     }
 
     /// Gives a host the certificate that follows its own. Not for one that is revoked, expired or removed.

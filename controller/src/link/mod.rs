@@ -152,7 +152,7 @@ pub struct Link {
 }
 
 impl Link {
-    /// Binds both listeners.
+    /// Binds both listeners. Sessions enter `registry`, which the caller may have handed out already.
     ///
     /// # Errors
     /// When the address is taken.
@@ -160,13 +160,14 @@ impl Link {
         options: Options,
         tls: ServerConfig,
         controller: ControllerId,
+        registry: Registry,
         ports: ports::Ports,
         clock: Clock,
     ) -> Result<Self, LinkError> {
         let listeners = endpoint::Listeners::bind(options.address, tls, options.resumable).await?;
         let context = Context {
             ports,
-            registry: Registry::default(),
+            registry,
             controller,
             clock,
             options,

@@ -40,7 +40,7 @@ pub(crate) const CRATES: &[Crate] = &[
     },
     Crate {
         folder: "controller",
-        wiring: &["lib", "main", "cli", "quickstart"],
+        wiring: &["lib", "main", "cli", "quickstart", "run"],
         ground: &["clock", "config", "observe", "wake"],
         edges: &[
             Edge { module: "store", may_use: &[] },

@@ -127,7 +127,8 @@ impl World {
             events: Arc::new(ingest.clone()),
         };
         let tls = identity.server_config().unwrap();
-        let link = Link::bind(options, tls, identity.controller(), ports, clock).await.unwrap();
+        let link =
+            Link::bind(options, tls, identity.controller(), Registry::default(), ports, clock).await.unwrap();
         let (registry, address) = (link.registry(), link.address());
         let (stop, stopped) = watch::channel(false);
         let for_ingest = stopped.clone();
