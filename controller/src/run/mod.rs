@@ -31,7 +31,7 @@ use crate::store::{Db, StoreError};
 use crate::wake::Wakes;
 use crate::web::auth::{FirstRun, Hasher, Setup, SetupError};
 use crate::web::{self, AppState, Inputs};
-use crate::{audit, decide, dispatch, quickstart};
+use crate::{analyse, audit, decide, dispatch, quickstart};
 
 pub use folder::{FolderError, claim};
 
@@ -96,6 +96,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
         async move { ingest.run(stop).await }
     });
     steps.spawn(parts.samples.clone().maintain(stopping.clone()));
+    steps.spawn(analyse::run(parts.analyse(), stopping.clone()));
     steps.spawn(decide::run(parts.decide(), stopping.clone()));
     steps.spawn(dispatch::run(dispatch, stopping.clone()));
     let (audit, db, key) = (parts.audit.clone(), parts.db.clone(), parts.identity.dispatch_key());
@@ -149,6 +150,18 @@ impl Parts {
         options.interval_ms = self.interval_ms();
         let Self { db, samples, wakes, presence, clock, .. } = self;
         Ingest::new(db.clone(), samples.clone(), wakes.clone(), presence.clone(), clock.clone(), options)
+    }
+
+    fn analyse(&self) -> analyse::Ctx {
+        analyse::Ctx {
+            db: self.db.clone(),
+            samples: self.samples.clone(),
+            presence: self.presence.clone(),
+            audit: self.audit.clone(),
+            wakes: self.wakes.clone(),
+            clock: self.clock.clone(),
+            adviser: None,
+        }
     }
 
     fn decide(&self) -> decide::Ctx {
