@@ -31,17 +31,21 @@ impl Ca {
         (params.signed_by(&key, &self.0).unwrap().der().to_vec(), key.serialize_der())
     }
 
-    /// Issues a host's certificate for a request, valid from `from` for `days`.
-    pub(crate) fn issue(&self, csr: &[u8], host: &str, days: i64) -> Vec<u8> {
+    /// Issues a host's certificate for a request, valid from yesterday for `days`.
+    pub(crate) fn issue(&self, csr: &[u8], host: &str, days: u64) -> Vec<u8> {
+        self.issue_aged(csr, host, 1, days)
+    }
+
+    /// The same, valid since `age` days.
+    pub(crate) fn issue_aged(&self, csr: &[u8], host: &str, age: u64, days: u64) -> Vec<u8> {
+        let day = std::time::Duration::from_secs(86_400);
+        let from = std::time::SystemTime::now() - day * age as u32;
         let mut csr = CertificateSigningRequestParams::from_der(&csr.into()).unwrap();
-        let now = rcgen::date_time_ymd(2026, 1, 1);
         csr.params.subject_alt_names =
             vec![SanType::URI(format!("{HOST}{host}").as_str().try_into().unwrap())];
         csr.params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        csr.params.not_before = now;
-        csr.params.not_after = now
-            .checked_add(std::time::Duration::from_secs(days as u64 * 86_400).try_into().unwrap())
-            .unwrap();
+        csr.params.not_before = from.into();
+        csr.params.not_after = (from + day * days as u32).into();
         csr.signed_by(&self.0).unwrap().der().to_vec()
     }
 }

@@ -44,8 +44,8 @@ pub(crate) struct Knobs {
     pub(crate) quic_accepted: AtomicUsize,
     pub(crate) interval_ms: AtomicUsize,
     pub(crate) window_ms: AtomicUsize,
-    /// Days for which certificates are issued.
-    pub(crate) days: AtomicUsize,
+    /// Days of their thirty that certificates given at enrolment are old.
+    pub(crate) age: AtomicUsize,
 }
 
 pub(crate) struct Inner {
@@ -94,7 +94,7 @@ impl Stub {
             quic_accepted: 0.into(),
             interval_ms: 1_000.into(),
             window_ms: 1.into(),
-            days: 3_650.into(),
+            age: 1.into(),
         };
         let (came, stored) = (Mutex::default(), Mutex::default());
         let (commands, cut) = (broadcast::channel(64).0, broadcast::channel(4).0);
@@ -269,11 +269,11 @@ async fn enrol(mut read: impl AsyncRead + Unpin, mut write: impl AsyncWrite + Un
         }
     };
     let host = "0190b6a5-7c1e-7c3a-9f00-1c2d3e4f5a6b";
-    let days = inner.knobs.days.load(Ordering::SeqCst) as i64;
+    let age = inner.knobs.age.load(Ordering::SeqCst) as u64;
     let answer = if request.token == "good" {
         EnrolAnswer::Enrolled(Enrolled {
             host: host.parse().unwrap(),
-            certificate: Bytes(inner.ca.issue(&request.csr.0, host, days)),
+            certificate: Bytes(inner.ca.issue_aged(&request.csr.0, host, age, 30)),
             ca: Bytes(inner.ca.der()),
         })
     } else {
@@ -383,7 +383,7 @@ fn hear(transport: &'static str, frame: Frame<'_>, chain: &mut Chain, inner: &In
         }
         Upward::RenewRequest(request) => {
             let host = "0190b6a5-7c1e-7c3a-9f00-1c2d3e4f5a6b";
-            let certificate = Bytes(inner.ca.issue(&request.csr.0, host, 3_650));
+            let certificate = Bytes(inner.ca.issue(&request.csr.0, host, 30));
             came.push(Came::Other(transport, Upward::RenewRequest(request)));
             vec![Downward::Renewed(sysop_common::wire::Renewed { certificate })]
         }
