@@ -179,7 +179,7 @@ async fn connect(config: &Config, ca: Digest) -> Result<Connection, EnrolError> 
             Err(DialError::Certificate(reason)) => {
                 return Err(EnrolError::NotTheController { address: config.controller.clone(), reason });
             }
-            Err(e) => reasons.push(format!("{} {e}", transport.word())),
+            Err(e) => reasons.push(format!("{}: {e}", transport.word())),
         }
     }
     Err(EnrolError::Unreachable { address: config.controller.clone(), reasons: reasons.join(", ") })

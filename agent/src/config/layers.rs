@@ -86,6 +86,36 @@ impl Layers {
     }
 }
 
+/// `text` of a settings file with one setting put where it stands, commented out or not, or added.
+#[must_use]
+pub fn with_setting(text: &str, key: &str, value: &str) -> String {
+    let (section, name) = key.rsplit_once('.').unwrap_or(("", key));
+    let line = format!("{name} = {}", Value::String(value.to_owned()));
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let header = |line: &str| line.trim().strip_prefix('[')?.strip_suffix(']').map(str::to_owned);
+    let is_setting = |line: &str| {
+        let rest = line.trim_start_matches('#').trim_start().strip_prefix(name);
+        rest.is_some_and(|rest| rest.trim_start().starts_with('='))
+    };
+    let from = if section.is_empty() {
+        Some(0)
+    } else {
+        lines.iter().position(|line| header(line).as_deref() == Some(section)).map(|at| at + 1)
+    };
+    match from {
+        Some(from) => {
+            let end = lines.iter().skip(from).position(|line| header(line).is_some());
+            let end = end.map_or(lines.len(), |at| from + at);
+            match (from..end).find(|at| is_setting(&lines[*at])) {
+                Some(at) => lines[at] = line,
+                None => lines.insert(from, line),
+            }
+        }
+        None => lines.extend([String::new(), format!("[{section}]"), line]),
+    }
+    lines.join("\n") + "\n"
+}
+
 fn read(file: &Path) -> Result<String, ConfigError> {
     std::fs::read_to_string(file).map_err(|source| ConfigError::Unreadable { file: file.to_owned(), source })
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sysop_common::wire::DEFAULT_PORT;
 
-pub use layers::{ConfigError, Layers};
+pub use layers::{ConfigError, Layers, with_setting};
 pub use units::{Size, Span, UnitError};
 
 /// Where the settings are when nothing else is said.
@@ -24,7 +24,7 @@ pub const DEFAULT_FILE: &str = "/etc/sysop/agent.toml";
 pub const SAMPLE: &str = include_str!("../../../packaging/agent.toml");
 
 /// All settings.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// The controller, `HOST:PORT`. Empty until the host is enrolled.
@@ -171,21 +171,6 @@ pub enum LogFormat {
 
 const fn seconds(s: u64) -> Span {
     Span(Duration::from_secs(s))
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            controller: String::new(),
-            host: Host::default(),
-            sample: Sample::default(),
-            redaction: Redaction::default(),
-            spool: Spool::default(),
-            link: Link::default(),
-            paths: Paths::default(),
-            log: Log::default(),
-        }
-    }
 }
 
 impl Default for Sample {

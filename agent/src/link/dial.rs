@@ -154,7 +154,7 @@ fn transport_config() -> TransportConfig {
 }
 
 async fn quic(address: SocketAddr, tls: &Arc<ClientConfig>) -> Result<Connection, DialError> {
-    let unreachable = |e: &dyn std::fmt::Display| DialError::Unreachable(format!("udp {address}: {e}"));
+    let unreachable = |e: &dyn std::fmt::Display| DialError::Unreachable(format!("{address}: {e}"));
     let crypto = QuicClientConfig::try_from(tls.clone()).map_err(|e| unreachable(&e))?;
     let mut config = quinn::ClientConfig::new(Arc::new(crypto));
     config.transport_config(Arc::new(transport_config()));
@@ -173,13 +173,13 @@ async fn quic(address: SocketAddr, tls: &Arc<ClientConfig>) -> Result<Connection
 }
 
 async fn tcp(address: SocketAddr, tls: &Arc<ClientConfig>) -> Result<Connection, DialError> {
-    let unreachable = |e: io::Error| DialError::Unreachable(format!("tcp {address}: {e}"));
+    let unreachable = |e: io::Error| DialError::Unreachable(format!("{address}: {e}"));
     let stream = TcpStream::connect(address).await.map_err(unreachable)?;
     stream.set_nodelay(true).map_err(unreachable)?;
     let connector = tokio_rustls::TlsConnector::from(tls.clone());
     let stream = connector.connect(tls::controller_name(), stream).await.map_err(|e| of_tls(&e))?;
     if stream.get_ref().1.alpn_protocol().is_none() {
-        let reason = format!("tcp {address}: the other side does not speak this protocol");
+        let reason = format!("{address}: the other side does not speak this protocol");
         return Err(DialError::Unreachable(reason));
     }
     let (reader, writer) = tokio::io::split(stream);
@@ -222,12 +222,12 @@ fn of_quic(error: &ConnectionError) -> DialError {
         }
         ConnectionError::ConnectionClosed(close) => match alert(close.error_code.into()) {
             Some(alert) => DialError::Certificate(refused(alert)),
-            None => DialError::Unreachable(format!("udp: {error}")),
+            None => DialError::Unreachable(error.to_string()),
         },
         ConnectionError::ApplicationClosed(close) => {
             DialError::Refused(String::from_utf8_lossy(&close.reason).chars().take(200).collect())
         }
-        _ => DialError::Unreachable(format!("udp: {error}")),
+        _ => DialError::Unreachable(error.to_string()),
     }
 }
 
@@ -239,7 +239,7 @@ fn of_tls(error: &io::Error) -> DialError {
         Some(e @ (rustls::Error::InvalidCertificate(_) | rustls::Error::General(_))) => {
             DialError::Certificate(format!("the controller's is not accepted here: {e}"))
         }
-        _ => DialError::Unreachable(format!("tcp: {error}")),
+        _ => DialError::Unreachable(error.to_string()),
     }
 }
 

@@ -169,9 +169,7 @@ impl Link {
             match self.route.next(Instant::now(), random()) {
                 Step::Wait(wait) => {
                     tracing::debug!(?wait, "wait before the next attempt");
-                    if self.unless_stopped(tokio::time::sleep(wait)).await.is_none() {
-                        return None;
-                    }
+                    self.unless_stopped(tokio::time::sleep(wait)).await?;
                 }
                 Step::Dial(transport) => {
                     let target = self.target.clone();

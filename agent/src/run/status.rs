@@ -57,6 +57,15 @@ pub struct Report {
     pub certificate_expires: UnixMs,
 }
 
+impl Report {
+    /// Whether the agent that wrote this is there: its process is, and it wrote lately.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        let now = UnixMs::from_system(SystemTime::now());
+        now.since(self.at).abs() < STALE_MS && PathBuf::from(format!("/proc/{}", self.pid)).exists()
+    }
+}
+
 /// When the certificate ends; renewals change it.
 #[derive(Clone)]
 pub(super) struct Expiry(Arc<Mutex<UnixMs>>);

@@ -121,7 +121,8 @@ async fn a_host_enrols_samples_answers_refuses_and_stops() {
     let refusal = stub
         .until("an answer and a refusal", |stub| {
             let came = stub.came();
-            let answered = came.iter().any(|c| matches!(c, Came::Other(_, Upward::Answer(a)) if a.result.is_ok()));
+            let answered =
+                came.iter().any(|c| matches!(c, Came::Other(_, Upward::Answer(a)) if a.result.is_ok()));
             came.iter().find_map(|c| match c {
                 Came::Other(_, Upward::OrderEvent(event)) if answered => Some(event.event.clone()),
                 _ => None,
@@ -130,7 +131,8 @@ async fn a_host_enrols_samples_answers_refuses_and_stops() {
         .await;
     assert!(matches!(refusal, Event::Refused { reason: Refusal::MonitorOnly, .. }), "{refusal:?}");
 
-    let report = stub.until("the status", |_| status::read(&config).filter(|r| r.link.transport.is_some())).await;
+    let report =
+        stub.until("the status", |_| status::read(&config).filter(|r| r.link.transport.is_some())).await;
     assert_eq!((report.pid, report.host), (std::process::id(), done.host));
     let stopping = std::time::Instant::now();
     stop.send(()).unwrap();

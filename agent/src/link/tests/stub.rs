@@ -178,10 +178,10 @@ async fn carry_udp(relay: Arc<UdpSocket>, server: SocketAddr, inner: Arc<Inner>)
         if !inner.knobs.udp.load(Ordering::SeqCst) {
             continue;
         }
-        if !agents.contains_key(&from) {
+        if let std::collections::btree_map::Entry::Vacant(place) = agents.entry(from) {
             let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
             socket.connect(server).await.unwrap();
-            agents.insert(from, socket.clone());
+            place.insert(socket.clone());
             let (relay, inner) = (relay.clone(), inner.clone());
             tokio::spawn(async move {
                 let mut buf = vec![0; 65536];
