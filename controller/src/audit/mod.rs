@@ -23,7 +23,7 @@ use crate::store::{Conn, Db, StoreError};
 use crate::wake::Signal;
 
 pub use heads::{run, sign_head};
-pub use verify::{Broken, ChainReport, Report, VerifyError, verify};
+pub use verify::{Broken, ChainReport, Report, VerifyError, verify, verify_open};
 
 /// Most bytes of a record's details.
 pub const MAX_DETAIL: usize = 64 * 1024;

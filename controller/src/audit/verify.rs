@@ -81,6 +81,14 @@ pub async fn verify(file: &Path, anchors: &[Digest]) -> Result<Report, VerifyErr
     result
 }
 
+/// Checks all chains of a database that is open, as [`verify`] does.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub async fn verify_open(db: &Db) -> Result<Report, VerifyError> {
+    check(&mut *db.reader().await?, &[]).await
+}
+
 async fn check(conn: &mut Conn, anchors: &[Digest]) -> Result<Report, VerifyError> {
     let ca = rows::authority(&mut *conn).await?.map(CertificateDer::from);
     let mut heads: BTreeMap<ControllerId, Vec<AuditHead>> = BTreeMap::new();

@@ -122,7 +122,7 @@ pub(crate) fn inventory(automatic: bool) -> Inventory {
     }
 }
 
-fn incident(host: HostId, action: Action, now: UnixMs) -> Incident {
+pub(crate) fn incident(host: HostId, action: Action, now: UnixMs) -> Incident {
     let finding = Finding {
         category: Category::UnitFailed,
         entity: "nginx.service".into(),

@@ -29,7 +29,9 @@ use crate::wake::Wakes;
 
 pub use approval::Denied;
 pub use error::DecideError;
-pub use person::{Person, Start, ack_incident, approve, cancel_run, reject, settle_unknown, start_run};
+pub use person::{
+    Person, Start, ack_incident, approve, cancel_run, preview, reject, settle_unknown, start_run,
+};
 pub use policy::{granted, policy_line};
 pub use setting::{
     end_maintenance, remove_assignment, set_assignment, set_automation, set_busy_hours, set_maintenance,

@@ -9,6 +9,7 @@ use sysop_common::time::UnixMs;
 
 use super::approval::{Denied, Request, judge};
 use super::load::{Scene, past};
+use super::risk::Assessed;
 use super::save::factors;
 use super::{APPROVED_LIFE_MS, Ctx, DecideError, policy};
 use crate::audit::Record;
@@ -196,6 +197,19 @@ pub async fn start_run(ctx: &Ctx, start: &Start, person: &Person) -> Result<Run,
     ctx.audit.append(&mut tx, &record).await?;
     finish(ctx, tx, run.state == RunState::Approved).await?;
     Ok(run)
+}
+
+/// What starting `action` on `host` would come to: its risk, and whether it would run without another
+/// person. Nothing is stored.
+///
+/// # Errors
+/// [`DecideError::NotFound`] for an unknown host, [`DecideError::Invalid`] for a parameter out of range.
+pub async fn preview(ctx: &Ctx, host: HostId, action: &Action) -> Result<Assessed, DecideError> {
+    action.validate()?;
+    let mut conn = ctx.db.reader().await?;
+    let scene = Scene::load(&mut conn, &ctx.samples, host, ctx.clock.now()).await?;
+    let scene = scene.ok_or(DecideError::NotFound("host"))?;
+    Ok(scene.assess(&mut conn, action, None).await?)
 }
 
 async fn new_run(

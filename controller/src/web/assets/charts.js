@@ -103,7 +103,7 @@
     spec() {
       if (this.kind === "events") return { unit: "count", range: [0, 1], lines: [] };
       const spec = KINDS[this.kind](this.group.store, this.el);
-      return { ...spec, lines: spec.lines.filter(line => line.data?.t.length) };
+      return { ...spec, lines: spec.lines.filter(line => line.data?.v.some(v => v !== null)) };
     }
     draw() {
       const spec = this.spec(), names = spec.lines.map(line => line.name).join("\n");
@@ -180,7 +180,6 @@
   const nearest = (column, index) => column[index] ?? (column[index] === null ? null : column[index - 1] ?? column[index + 1]);
 
   // ---- a group of charts
-  const STEP = [1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 21600].map(s => s * 1000);
   let groups = [], keys = 0;
   class Group {
     constructor(el) {
@@ -204,13 +203,12 @@
       this.clock();
       clearTimeout(this.timer);
       const metrics = [...new Set(this.charts.flatMap(chart => (chart.el.dataset.metrics || "").split(",").filter(Boolean)))];
-      const step = STEP.find(step => step >= (this.to - this.from) / 700) ?? STEP.at(-1);
-      const query = new URLSearchParams({ metric: metrics.join(","), from: Math.floor(this.from), to: Math.ceil(this.to), step });
+      const query = new URLSearchParams({ metric: metrics.join(","), from: Math.floor(this.from), to: Math.ceil(this.to), points: 700 });
       try {
         const answer = await fetch(`${this.el.dataset.series}?${query}`, { headers: { accept: "application/json" } });
-        if (!answer.ok) throw new Error((await answer.json().catch(() => ({}))).title ?? `status ${answer.status}`);
+        if (!answer.ok) throw new Error((await answer.json().catch(() => null))?.detail ?? `status ${answer.status}`);
         const json = await answer.json();
-        this.step = json.step_ms || step;
+        this.step = json.step_ms; // 0: the samples themselves
         this.store.take(json, true);
         this.fail(null);
         this.draw();

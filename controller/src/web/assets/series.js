@@ -23,7 +23,7 @@ const sysopSeries = (() => {
   const STEPS = { percent: [1, 2, 5, 10, 20, 25, 50], bytes: GIB };
 
   // ---- series of a group
-  // Keeps points by metric and label; a null from the server only says what a missing point says.
+  // Keeps points by metric and label. A null says that nothing was measured then: the line breaks there.
   class Store {
     constructor() { this.series = new Map(); this.gaps = []; this.events = []; }
     take(json, fresh) {
@@ -33,7 +33,7 @@ const sysopSeries = (() => {
         const own = this.series.get(key) ?? { metric, label: label ?? "", unit, t: [], v: [] };
         this.series.set(key, own);
         let last = own.t.at(-1) ?? -Infinity;
-        for (const [t, v] of points) if (v !== null && t / 1000 > last) { last = t / 1000; own.t.push(last); own.v.push(v); }
+        for (const [t, v] of points) if (t / 1000 > last) { last = t / 1000; own.t.push(last); own.v.push(v); }
       }
       const merge = (list, more, key) => { const known = new Set(list.map(key)); for (const one of more ?? []) if (!known.has(key(one))) list.push(one); };
       merge(this.gaps, json.gaps, gap => `${gap.from} ${gap.to}`);
@@ -60,11 +60,11 @@ const sysopSeries = (() => {
       const values = at.map(map => map.get(t));
       if (values.some(value => value === undefined)) return;
       out.t.push(t);
-      out.v.push(compute(first.v[i], ...values));
+      out.v.push(first.v[i] === null || values.includes(null) ? null : compute(first.v[i], ...values));
     });
     return out;
   }
-  const scale = (one, factor) => one && { t: one.t, v: one.v.map(v => v * factor) };
+  const scale = (one, factor) => one && { t: one.t, v: one.v.map(v => (v === null ? null : v * factor)) };
   const share = one => one && scale(one, 100); // a ratio as percent
 
   // ---- what each kind draws: {unit, stack, range, lines: [{name, color, data, fill}]}
@@ -103,9 +103,10 @@ const sysopSeries = (() => {
   function full(store, el, metric) {
     const wanted = el.dataset.label === undefined ? store.labels(metric) : [el.dataset.label];
     let lines = wanted.map(label => ({ name: label, data: share(store.one(metric, label)) }));
-    lines = lines.filter(line => line.data?.v.length).sort((a, b) => newest(b.data) - newest(a.data)).slice(0, MOST);
+    lines = lines.filter(line => line.data?.v.some(v => v !== null)).sort((a, b) => (newest(b.data) ?? -1) - (newest(a.data) ?? -1)).slice(0, MOST);
     lines.forEach((line, i) => Object.assign(line, { color: i === 0 ? "--c-2" : i === 1 ? "--c-1" : LINES[i], fill: i === 0, width: i === 0 ? 2 : 1.6 }));
-    const least = Math.min(100, ...lines.flatMap(line => [Math.min(...line.data.v)]));
+    let least = 100;
+    for (const line of lines) for (const v of line.data.v) if (v !== null && v < least) least = v;
     return { unit: "percent", range: [least > 60 ? 40 : 0, 104], lines };
   }
   // Two directions of up to three devices, the busiest first.

@@ -1,10 +1,23 @@
 //! Adding a host: choose what may be done there, run one line on it, watch it appear.
 
+pub mod fill;
+
+use axum::extract::{self, Path};
+use axum::http::StatusCode;
+use axum::response::Response;
 use maud::{Markup, html};
 use sysop_common::action::Risk;
 
 use super::shared::HostRef;
-use crate::web::layout::{Ctx, Fragment, Page};
+use super::source::Source;
+use crate::web::admit::{Fields, see_other};
+use crate::web::api::enrolment::{self, NewEnrolment};
+use crate::web::auth::Principal;
+use crate::web::context::Frame;
+use crate::web::error::Problem;
+use crate::web::layout::{Ctx, Fragment, Page, html_response, is_partial};
+use crate::web::peer::Client;
+use crate::web::state::AppState;
 use crate::web::widgets::risk::risk;
 use crate::web::widgets::state::{Size, State, shape_named};
 use crate::web::widgets::{bar, card, form, format, icon_small, icons, page_head};
@@ -250,4 +263,77 @@ impl Arrived {
             }
         }
     }
+}
+
+/// Shows the choices.
+///
+/// # Errors
+/// None; the type is that of the others.
+pub async fn show(frame: Frame) -> Result<Response, Problem> {
+    let view = AddHostView { powers: fill::powers(&[]), ..AddHostView::default() };
+    Ok(page(&frame.ctx, &view).answer(&frame.ctx, &frame.headers))
+}
+
+/// Makes a token and shows the line that uses it, this once.
+///
+/// # Errors
+/// When no token can be made.
+pub async fn make_line(
+    extract::State(state): extract::State<AppState>,
+    principal: Principal,
+    client: Client,
+    frame: Frame,
+    fields: Fields,
+) -> Result<Response, Problem> {
+    let text =
+        |name: &str| fields.0.iter().find(|(key, _)| key == name).map(|(_, v)| v.clone()).unwrap_or_default();
+    let allow: Vec<String> =
+        fields.0.iter().filter(|(key, _)| key == "allow").map(|(_, v)| v.clone()).collect();
+    let mut view =
+        AddHostView { powers: fill::powers(&allow), labels: text("labels"), ..AddHostView::default() };
+    let made = match fill::labels(&view.labels) {
+        Ok(labels) => {
+            enrolment::make(
+                &state,
+                &principal,
+                &client,
+                NewEnrolment { labels, allow, ..NewEnrolment::default() },
+            )
+            .await
+        }
+        Err(why) => Err(Problem::invalid("labels", why)),
+    };
+    match made {
+        Ok(made) => {
+            view.line = Some(EnrolLine {
+                token_id: made.id,
+                command: made.command,
+                expires_ms: made.expires_at,
+                controller: made.controller,
+                wait: WaitView::default(),
+            });
+        }
+        Err(problem) if problem.field.as_deref().is_some_and(|field| field.starts_with("labels")) => {
+            view.labels_error = Some(problem.detail);
+        }
+        Err(problem) => return Err(problem),
+    }
+    let status = if view.line.is_some() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
+    Ok(page(&frame.ctx, &view).status(status).answer(&frame.ctx, &frame.headers))
+}
+
+/// Shows where the waiting stands, for a page that asks again by itself.
+///
+/// # Errors
+/// When there is no such token.
+pub async fn show_wait(
+    extract::State(state): extract::State<AppState>,
+    frame: Frame,
+    Path(token): Path<String>,
+) -> Result<Response, Problem> {
+    if !is_partial(&frame.headers) {
+        return Ok(see_other("/hosts/new"));
+    }
+    let view = fill::wait(Source::of(&state), &token).await?.ok_or_else(|| Problem::not_found("token"))?;
+    Ok(html_response(StatusCode::OK, wait(&frame.ctx, &token, &view)))
 }

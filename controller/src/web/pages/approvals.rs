@@ -1,10 +1,28 @@
 //! Approval inbox: what waits at the left, the chosen one with its decision at the right.
 
-use maud::{Markup, html};
+pub mod fill;
 
+use axum::extract::{self, Path};
+use axum::response::Response;
+use maud::{Markup, html};
+use serde::Deserialize;
+use sysop_common::action::RunState;
+use sysop_common::ids::OrderId;
+
+use super::proposal::fill::Viewer;
 use super::proposal::{Proposal, terminal};
 use super::shared::{RunLine, incident_href, incident_name};
+use super::source::Source;
+use super::words;
+use crate::decide;
+use crate::store::{hosts, runs};
+use crate::web::admit::see_other;
+use crate::web::auth::Principal;
+use crate::web::context::Frame;
+use crate::web::error::Problem;
+use crate::web::extract::Form;
 use crate::web::layout::{Ctx, Fragment, Page};
+use crate::web::state::AppState;
 use crate::web::widgets::risk::risk;
 use crate::web::widgets::state::{Size, State, shape, shape_named};
 use crate::web::widgets::{card, format, icons, note, page_head};
@@ -147,4 +165,99 @@ impl Waiting {
             }
         }
     }
+}
+
+/// Shows the inbox.
+///
+/// # Errors
+/// Only the store's.
+pub async fn show(
+    extract::State(state): extract::State<AppState>,
+    principal: Principal,
+    frame: Frame,
+) -> Result<Response, Problem> {
+    answer(&state, &principal, &frame, None).await
+}
+
+/// Shows the inbox with one proposal chosen. One that does not wait any more is shown as a run.
+///
+/// # Errors
+/// Only the store's.
+pub async fn show_one(
+    extract::State(state): extract::State<AppState>,
+    principal: Principal,
+    frame: Frame,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let run = runs::find(&state.db, known(&id)?).await?.ok_or_else(|| Problem::not_found("run"))?;
+    if run.state == RunState::AwaitingApproval {
+        answer(&state, &principal, &frame, Some(&id)).await
+    } else {
+        Ok(see_other(&format!("/runs/{id}")))
+    }
+}
+
+async fn answer(
+    state: &AppState,
+    principal: &Principal,
+    frame: &Frame,
+    chosen: Option<&str>,
+) -> Result<Response, Problem> {
+    let source = Source::of(state);
+    let viewer = Viewer::of(source, &principal.name, principal.role).await?;
+    let view = fill::fill(source, chosen, &viewer).await?;
+    Ok(page(&frame.ctx, &view).answer(&frame.ctx, &frame.headers))
+}
+
+/// A decision.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Decision {
+    /// `approve` or `deny`.
+    decision: String,
+    /// Digest of what the page showed.
+    digest: String,
+    /// Why.
+    #[serde(default)]
+    comment: String,
+    /// The host's name, typed, where it cannot be undone.
+    #[serde(default)]
+    confirm: String,
+}
+
+/// Decides.
+///
+/// # Errors
+/// When it cannot be decided so, with the reason.
+pub async fn decide(
+    extract::State(state): extract::State<AppState>,
+    principal: Principal,
+    Path(id): Path<String>,
+    Form(form): Form<Decision>,
+) -> Result<Response, Problem> {
+    let id = known(&id)?;
+    let run = runs::find(&state.db, id).await?.ok_or_else(|| Problem::not_found("run"))?;
+    if form.digest != words::digest(&run) {
+        return Err(Problem::conflict("the order is not the one that the page showed")
+            .remedy("open it again and look at it once more"));
+    }
+    let (ctx, person) = (state.decide(), principal.person());
+    match form.decision.as_str() {
+        "approve" => {
+            let host = hosts::get(&state.db, run.host).await?;
+            if run.action.entry().irreversible && form.confirm != host.name {
+                return Err(Problem::invalid("confirm", "must be the host's name, as it cannot be undone"));
+            }
+            decide::approve(&ctx, id, &person).await?;
+        }
+        "deny" => {
+            decide::reject(&ctx, id, &person, &form.comment).await?;
+        }
+        _ => return Err(Problem::invalid("decision", "must be approve or deny")),
+    }
+    Ok(see_other(&format!("/runs/{id}")))
+}
+
+fn known(id: &str) -> Result<OrderId, Problem> {
+    id.parse().map_err(|_| Problem::not_found("run"))
 }

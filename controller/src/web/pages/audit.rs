@@ -1,8 +1,18 @@
 //! Audit: every change and decision as a record in a chain that cannot be altered unseen.
 
+pub mod fill;
+
+use axum::extract;
+use axum::response::Response;
 use maud::{Markup, html};
 
+use crate::audit::{self, VerifyError};
+use crate::store::users::Role;
+use crate::web::auth::Principal;
+use crate::web::context::Frame;
+use crate::web::error::Problem;
 use crate::web::layout::{Ctx, Fragment, Page};
+use crate::web::state::AppState;
 use crate::web::widgets::list::{Paging, table};
 use crate::web::widgets::query::Query;
 use crate::web::widgets::state::{Size, State, shape_named};
@@ -194,4 +204,54 @@ impl AuditRow {
             }
         }
     }
+}
+
+/// Shows the page.
+///
+/// # Errors
+/// Only the store's.
+pub async fn show(
+    extract::State(state): extract::State<AppState>,
+    principal: Principal,
+    frame: Frame,
+) -> Result<Response, Problem> {
+    answer(&state, &principal, &frame, None).await
+}
+
+/// Checks all chains and shows the page with what was found.
+///
+/// # Errors
+/// Only the store's.
+pub async fn verify(
+    extract::State(state): extract::State<AppState>,
+    principal: Principal,
+    frame: Frame,
+) -> Result<Response, Problem> {
+    let (at, started) = (state.now(), std::time::Instant::now());
+    let check = |records, broken| ChainCheck {
+        at_ms: at.0,
+        records,
+        took_ms: started.elapsed().as_millis() as i64,
+        broken,
+    };
+    let check = match audit::verify_open(&state.db).await {
+        Ok(report) => check(report.chains.iter().map(|chain| chain.records).sum(), None),
+        Err(VerifyError::Broken(broken)) => check(broken.seq.saturating_sub(1), Some(broken.seq)),
+        Err(error) => return Err(Problem::internal(error)),
+    };
+    answer(&state, &principal, &frame, Some(check)).await
+}
+
+async fn answer(
+    state: &AppState,
+    principal: &Principal,
+    frame: &Frame,
+    check: Option<ChainCheck>,
+) -> Result<Response, Problem> {
+    let may_verify = principal.role >= Role::Operator;
+    let mut view =
+        fill::fill(&state.db, state.identity.controller(), Query::parse(&frame.ctx.query), may_verify)
+            .await?;
+    view.check = check;
+    Ok(page(&frame.ctx, &view).answer(&frame.ctx, &frame.headers))
 }

@@ -5,15 +5,31 @@ pub mod processes;
 pub mod series;
 pub mod side;
 
-use maud::{Markup, html};
+pub mod fill;
 
+use axum::extract::{self, Path};
+use axum::http::StatusCode;
+use axum::response::Response;
+use maud::{Markup, html};
+use sysop_common::ids::HostId;
+use sysop_common::time::UnixMs;
+
+use super::shared::HostRef;
 use super::shared::{IncidentLine, RunLine, incident_href, incident_name};
-use crate::web::layout::{Ctx, Fragment, Page};
+use super::source::Source;
+use crate::store::hosts;
+use crate::store::users::Role;
+use crate::web::auth::Principal;
+use crate::web::context::Frame;
+use crate::web::error::Problem;
+use crate::web::layout::{Ctx, Fragment, Page, html_response, is_partial};
+use crate::web::state::AppState;
+use crate::web::widgets::query::Query;
 use crate::web::widgets::state::{Size, State, chip, shape};
 use crate::web::widgets::{card, format, icon_small, icons, label_tag, note};
 
 use charts::Range;
-use processes::ProcessTable;
+use processes::{Order, ProcessTable};
 use side::{Grants, UnitRow};
 
 /// What the page shows.
@@ -163,4 +179,62 @@ fn runs(view: &HostView, now: i64) -> Markup {
     };
     let all = html! { div.acts { a.small href={ "/runs?host=" (view.id) } { "All" } } };
     card("host-runs", "Runs", all, body)
+}
+
+/// Shows the page.
+///
+/// # Errors
+/// When there is no such host.
+pub async fn show(
+    extract::State(state): extract::State<AppState>,
+    principal: Principal,
+    frame: Frame,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let query = Query::parse(&frame.ctx.query);
+    let number = |key| query.get(key).and_then(|text| text.parse().ok());
+    let range = Range::from_query(query.get("range"), number("from"), number("to"));
+    let view = fill::fill(Source::of(&state), known(&id)?, range, principal.role >= Role::Operator).await?;
+    Ok(page(&frame.ctx, &view).answer(&frame.ctx, &frame.headers))
+}
+
+/// Shows the processes, now or as they were: a part for htmx, a page otherwise.
+///
+/// # Errors
+/// When there is no such host.
+pub async fn show_processes(
+    extract::State(state): extract::State<AppState>,
+    frame: Frame,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let (source, query) = (Source::of(&state), Query::parse(&frame.ctx.query));
+    let host = hosts::get(&state.db, known(&id)?).await?;
+    let order = Order::from_value(query.get("sort"));
+    let at = query.get("at").and_then(|text| text.parse().ok()).map(UnixMs);
+    let table = fill::processes(source, host.id, order, at).await?;
+    if is_partial(&frame.headers) {
+        return Ok(html_response(StatusCode::OK, processes::card(&id, &table, frame.ctx.now_ms)));
+    }
+    let host = HostRef { id, name: host.name };
+    let body = Fragment(processes::alone(&host, &table, frame.ctx.now_ms));
+    let page = Page::new("Processes", body).below("Hosts", "/hosts").below(&host.name, &host.href());
+    Ok(page.answer(&frame.ctx, &frame.headers))
+}
+
+/// Shows series as a table.
+///
+/// # Errors
+/// When there is no such host.
+pub async fn show_series(
+    extract::State(state): extract::State<AppState>,
+    frame: Frame,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let query = Query::parse(&frame.ctx.query);
+    let view = series::fill(Source::of(&state), known(&id)?, &query).await?;
+    Ok(series::page(frame.ctx.now_ms, &view).answer(&frame.ctx, &frame.headers))
+}
+
+fn known(id: &str) -> Result<HostId, Problem> {
+    id.parse().map_err(|_| Problem::not_found("host"))
 }

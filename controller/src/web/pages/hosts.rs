@@ -1,8 +1,16 @@
 //! Fleet: all hosts as a table or as cards, worst first; filters and order live in the address.
 
+pub mod fill;
+
+use axum::extract;
+use axum::response::Response;
 use maud::{Markup, html};
 
+use super::source::Source;
+use crate::web::context::Frame;
+use crate::web::error::Problem;
 use crate::web::layout::{Ctx, Fragment, Page};
+use crate::web::state::AppState;
 use crate::web::widgets::bar::{self, Spark};
 use crate::web::widgets::list::{Paging, filter_chip, segments, sort_head, table};
 use crate::web::widgets::query::Query;
@@ -39,8 +47,8 @@ pub struct HostRow {
     pub labels: Vec<(String, String)>,
     /// What is wrong, in one line; empty when nothing is.
     pub problem: String,
-    /// CPU in use over the last hour, old to new.
-    pub cpu_hour: Vec<Option<f32>>,
+    /// CPU in use over the last ten minutes, old to new.
+    pub cpu_line: Vec<Option<f32>>,
     /// CPU in use now, 0 to 1.
     pub cpu: Option<f64>,
     /// Memory in use, 0 to 1.
@@ -154,7 +162,7 @@ fn nothing(view: &HostsView) -> Markup {
 fn rows(ctx: &Ctx, view: &HostsView) -> Markup {
     let sort = |key, words, right| sort_head(PATH, &view.query, key, words, right);
     let head = html! {
-        (sort("name", "Host", false)) th { "What is wrong" } (sort("cpu", "CPU, 1 h", false))
+        (sort("name", "Host", false)) th { "What is wrong" } (sort("cpu", "CPU, 10 min", false))
         (sort("memory", "Memory", false)) (sort("disk", "Fullest disk", false)) (sort("net", "Net out / in", true))
         th.r title="Share of time in which some work stood still for I/O" { "PSI io" } th { "May do" } th { "Link, seen" }
     };
@@ -173,7 +181,7 @@ impl HostRow {
 
     fn spark(&self, size: (u16, u16), stretch: bool) -> Markup {
         let class = if self.cpu.is_none() { "off" } else { "" };
-        Spark { points: &self.cpu_hour, size, top: Some(1.0), stretch, class, label: None }.draw()
+        Spark { points: &self.cpu_line, size, top: Some(1.0), stretch, class, label: None }.draw()
     }
 
     fn row(&self, now: i64) -> Markup {
@@ -285,4 +293,16 @@ fn shortened(mount: &str) -> String {
         Some((before, last)) if mount.chars().count() > 14 && !before.is_empty() => format!("…/{last}"),
         _ => mount.to_owned(),
     }
+}
+
+/// Shows the page.
+///
+/// # Errors
+/// Only the store's.
+pub async fn show(
+    extract::State(state): extract::State<AppState>,
+    frame: Frame,
+) -> Result<Response, Problem> {
+    let view = fill::fill(Source::of(&state), Query::parse(&frame.ctx.query)).await?;
+    Ok(page(&frame.ctx, &view).answer(&frame.ctx, &frame.headers))
 }

@@ -2,11 +2,24 @@
 
 pub mod evidence;
 
+pub mod fill;
+
+use axum::extract::{self, Path};
+use axum::response::Response;
 use maud::{Markup, html};
 
 use super::proposal::Proposal;
+use super::proposal::fill::Viewer;
+use super::shared::incident_href;
 use super::shared::{HostRef, IncidentLine, RunLine, incident_name};
+use super::source::Source;
+use crate::decide;
+use crate::web::admit::see_other;
+use crate::web::auth::Principal;
+use crate::web::context::Frame;
+use crate::web::error::Problem;
 use crate::web::layout::{Ctx, Fragment, Page};
+use crate::web::state::AppState;
 use crate::web::widgets::state::{Size, State, chip, shape, shape_named};
 use crate::web::widgets::{card, format, icon_small, icons};
 
@@ -232,4 +245,38 @@ fn no_proposal(view: &IncidentView) -> Markup {
             }))
         }
     }
+}
+
+/// Shows the page.
+///
+/// # Errors
+/// When there is no such incident.
+pub async fn show(
+    extract::State(state): extract::State<AppState>,
+    principal: Principal,
+    frame: Frame,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let source = Source::of(&state);
+    let viewer = Viewer::of(source, &principal.name, principal.role).await?;
+    let view = fill::fill(source, known(&id)?, &viewer).await?;
+    Ok(page(&frame.ctx, &view).answer(&frame.ctx, &frame.headers))
+}
+
+/// Notes that the person takes it on.
+///
+/// # Errors
+/// When there is no such incident.
+pub async fn ack(
+    extract::State(state): extract::State<AppState>,
+    principal: Principal,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let id = known(&id)?;
+    decide::ack_incident(&state.decide(), id, &principal.person()).await?;
+    Ok(see_other(&incident_href(id)))
+}
+
+fn known(id: &str) -> Result<i64, Problem> {
+    id.parse().map_err(|_| Problem::not_found("incident"))
 }

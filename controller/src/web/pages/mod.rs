@@ -20,3 +20,5 @@ pub mod run_new;
 pub mod runs;
 pub mod setup;
 pub mod shared;
+pub mod source;
+pub mod words;

@@ -1,11 +1,19 @@
 //! Overview: what needs a person first, then the fleet, then what was done.
 
+pub mod fill;
+
+use axum::extract;
+use axum::response::Response;
 use maud::{Markup, html};
 use sysop_common::action::Risk;
 
 use super::hosts::HostRow;
 use super::shared::RunLine;
+use super::source::Source;
+use crate::web::context::Frame;
+use crate::web::error::Problem;
 use crate::web::layout::{Ctx, Fragment, Page};
+use crate::web::state::AppState;
 use crate::web::widgets::bar::Spark;
 use crate::web::widgets::state::{Size, State, chip, shape, shape_named};
 use crate::web::widgets::{card, format, icon_small, icons, note, page_head, risk};
@@ -318,4 +326,16 @@ fn first_steps() -> Markup {
         " A second host takes one line on it, and about 10 s."
     };
     note::callout(State::Info, words, Some(button))
+}
+
+/// Shows the page.
+///
+/// # Errors
+/// Only the store's.
+pub async fn show(
+    extract::State(state): extract::State<AppState>,
+    frame: Frame,
+) -> Result<Response, Problem> {
+    let view = fill::fill(Source::of(&state)).await?;
+    Ok(page(&frame.ctx, &view).answer(&frame.ctx, &frame.headers))
 }

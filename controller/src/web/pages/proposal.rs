@@ -1,5 +1,7 @@
 //! A proposed repair: what it does, how risky it is and why, the exact order, and the decision.
 
+pub mod fill;
+
 use maud::{Markup, html};
 use sysop_common::action::Risk;
 

@@ -1,10 +1,23 @@
 //! One run: its states as they came, what exactly ran, its output, and what came of it.
 
-use maud::{Markup, html};
+pub mod fill;
 
+use axum::extract::{self, Path};
+use axum::response::Response;
+use maud::{Markup, html};
+use sysop_common::ids::OrderId;
+
+use super::proposal::fill::Viewer;
 use super::proposal::{Proposal, terminal};
 use super::shared::{RunLine, incident_href, incident_name, run_state};
+use super::source::Source;
+use crate::decide;
+use crate::web::admit::see_other;
+use crate::web::auth::Principal;
+use crate::web::context::Frame;
+use crate::web::error::Problem;
 use crate::web::layout::{Ctx, Fragment, Page};
+use crate::web::state::AppState;
 use crate::web::widgets::risk::{Factor, factors, risk};
 use crate::web::widgets::state::{Size, State, chip, shape_named};
 use crate::web::widgets::{card, dialog, form, format, icon_small, icons, note};
@@ -236,4 +249,37 @@ fn digest(view: &RunView) -> Markup {
             p class="tiny t3" { "Signed for this host alone, digest " code title=(digest) { (digest.chars().take(12).collect::<String>()) "…" } }
         }
     }
+}
+
+/// Shows the page.
+///
+/// # Errors
+/// When there is no such run.
+pub async fn show(
+    extract::State(state): extract::State<AppState>,
+    principal: Principal,
+    frame: Frame,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let source = Source::of(&state);
+    let viewer = Viewer::of(source, &principal.name, principal.role).await?;
+    let view = fill::fill(source, known(&id)?, &viewer).await?;
+    Ok(page(&frame.ctx, &view).answer(&frame.ctx, &frame.headers))
+}
+
+/// Withdraws it.
+///
+/// # Errors
+/// When it has started or ended.
+pub async fn withdraw(
+    extract::State(state): extract::State<AppState>,
+    principal: Principal,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    decide::cancel_run(&state.decide(), known(&id)?, &principal.person()).await?;
+    Ok(see_other(&format!("/runs/{id}")))
+}
+
+fn known(id: &str) -> Result<OrderId, Problem> {
+    id.parse().map_err(|_| Problem::not_found("run"))
 }

@@ -1,11 +1,24 @@
 //! Starting an action by hand: choose it, then review exactly what will run.
 
+pub mod fill;
+
+use axum::extract;
+use axum::response::Response;
 use maud::{Markup, html};
 use sysop_common::action::Risk;
 
 use super::proposal::terminal;
 use super::shared::HostRef;
+use super::source::Source;
+use crate::decide::{self, Start};
+use crate::store::hosts;
+use crate::web::admit::{Fields, see_other};
+use crate::web::auth::Principal;
+use crate::web::context::Frame;
+use crate::web::error::Problem;
 use crate::web::layout::{Ctx, Fragment, Page};
+use crate::web::state::AppState;
+use crate::web::widgets::query::Query;
 use crate::web::widgets::risk::{Factor, factors, risk};
 use crate::web::widgets::state::State;
 use crate::web::widgets::{card, form, icon_small, icons, note, page_head};
@@ -197,4 +210,46 @@ impl Review {
             },
         )
     }
+}
+
+/// Shows the choice, and the review of what is filled in.
+///
+/// # Errors
+/// When there is no such host.
+pub async fn show(
+    extract::State(state): extract::State<AppState>,
+    frame: Frame,
+) -> Result<Response, Problem> {
+    let query = Query::parse(&frame.ctx.query);
+    let host = query.get("host").and_then(|id| id.parse().ok()).ok_or_else(|| Problem::not_found("host"))?;
+    let key = uuid::Uuid::now_v7().to_string();
+    let view = fill::fill(Source::of(&state), &state.decide(), host, &query, key).await?;
+    Ok(page(&frame.ctx, &view).answer(&frame.ctx, &frame.headers))
+}
+
+/// Starts what was reviewed.
+///
+/// # Errors
+/// When it cannot be started, with the reason.
+pub async fn start(
+    extract::State(state): extract::State<AppState>,
+    principal: Principal,
+    fields: Fields,
+) -> Result<Response, Problem> {
+    let form = Query(fields.0);
+    let host = form.get("host").and_then(|id| id.parse().ok()).ok_or_else(|| Problem::not_found("host"))?;
+    let host = hosts::get(&state.db, host).await?;
+    let action = fill::action(&form, &[]).map_err(Problem::malformed)?;
+    if action.entry().irreversible && form.get("confirm") != Some(host.name.as_str()) {
+        return Err(Problem::invalid("confirm", "must be the host's name, as it cannot be undone"));
+    }
+    let start = Start {
+        host: host.id,
+        action,
+        incident: form.get("incident").and_then(|id| id.parse().ok()),
+        reason: form.get("reason").unwrap_or_default().to_owned(),
+        key: form.get("idempotency_key").map(str::to_owned),
+    };
+    let run = decide::start_run(&state.decide(), &start, &principal.person()).await?;
+    Ok(see_other(&format!("/runs/{}", run.id)))
 }

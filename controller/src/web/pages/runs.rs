@@ -1,9 +1,17 @@
 //! Runs: everything that was asked of a host, newest first.
 
+pub mod fill;
+
+use axum::extract;
+use axum::response::Response;
 use maud::{Markup, html};
 
 use super::shared::{HostRef, RunLine, run_state};
+use super::source::Source;
+use crate::web::context::Frame;
+use crate::web::error::Problem;
 use crate::web::layout::{Ctx, Fragment, Page};
+use crate::web::state::AppState;
 use crate::web::widgets::list::{Paging, segments, table};
 use crate::web::widgets::query::Query;
 use crate::web::widgets::risk::risk;
@@ -81,4 +89,16 @@ impl RunLine {
             }
         }
     }
+}
+
+/// Shows the page.
+///
+/// # Errors
+/// Only the store's.
+pub async fn show(
+    extract::State(state): extract::State<AppState>,
+    frame: Frame,
+) -> Result<Response, Problem> {
+    let view = fill::fill(Source::of(&state), Query::parse(&frame.ctx.query)).await?;
+    Ok(page(&frame.ctx, &view).answer(&frame.ctx, &frame.headers))
 }

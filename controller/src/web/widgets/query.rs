@@ -7,6 +7,13 @@ use std::fmt::Write as _;
 pub struct Query(pub Vec<(String, String)>);
 
 impl Query {
+    /// From the part of an address after `?`. Empty values say nothing and are left out.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let pairs = form_urlencoded::parse(text.as_bytes()).into_owned();
+        Self(pairs.filter(|(_, value)| !value.is_empty()).take(32).collect())
+    }
+
     /// This query with one more pair.
     #[must_use]
     pub fn with(&self, key: &str, value: &str) -> Self {

@@ -40,6 +40,8 @@ pub struct Factor {
     pub found: String,
     /// How much it adds, 0 to 1.
     pub weight: f64,
+    /// Why, in one line; may be empty.
+    pub why: String,
 }
 
 /// The factors, one bar each.
@@ -51,6 +53,7 @@ pub fn factors(list: &[Factor]) -> Markup {
                 span.t2 { (factor.name) }
                 (super::bar::wide(factor.weight, if factor.weight > 0.6 { "warn" } else { "" }))
                 span.fv { (factor.found) }
+                @if !factor.why.is_empty() { span.why { (factor.why) } }
             }
         }
     }

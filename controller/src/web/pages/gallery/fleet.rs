@@ -237,7 +237,7 @@ fn row(
             .map(|(at, label)| (keys[at].to_owned(), (*label).to_owned()))
             .collect(),
         problem: problem.into(),
-        cpu_hour: line,
+        cpu_line: line,
         cpu: (!off).then_some(cpu),
         memory: (!off).then_some(memory),
         disk: Some((disk.0.into(), disk.1)),

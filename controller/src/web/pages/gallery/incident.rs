@@ -100,7 +100,12 @@ fn open() -> IncidentsView {
 }
 
 pub(super) fn factors() -> Vec<Factor> {
-    let factor = |name: &str, found: &str, weight| Factor { name: name.into(), found: found.into(), weight };
+    let factor = |name: &str, found: &str, weight| Factor {
+        name: name.into(),
+        found: found.into(),
+        weight,
+        why: if weight > 0.6 { "the host is marked critical".into() } else { String::new() },
+    };
     vec![
         factor("Action", "medium", 0.5),
         factor("Reversible", "no need", 0.2),

@@ -84,13 +84,13 @@ fn chart(kind: &'static str, title: &'static str, note: impl Into<String>, metri
     Chart { kind, title, note: note.into(), metrics, limits: String::new() }
 }
 
-fn main_charts(view: &HostView) -> Vec<Chart> {
-    let cores = view.cores.map_or_else(
+fn main_charts(cores: Option<u32>, disk_limits: Option<(f64, f64)>) -> Vec<Chart> {
+    let by_mode = cores.map_or_else(
         || "by mode".to_owned(),
         |n| format!("{}, by mode", format::counted(n.into(), "core", "cores")),
     );
     let mut space = chart("space", "Disk space", "used of what users may use", "fs.used_ratio");
-    if let Some((warn, crit)) = view.disk_limits {
+    if let Some((warn, crit)) = disk_limits {
         space.limits = format!(
             r#"[{{"v":{},"level":"warn","label":"warning {}"}},{{"v":{},"level":"crit","label":""}}]"#,
             warn * 100.0,
@@ -99,7 +99,7 @@ fn main_charts(view: &HostView) -> Vec<Chart> {
         );
     }
     let mut load = chart("load", "Load", "tasks that run or wait", "load.1,load.5,load.15");
-    if let Some(cores) = view.cores {
+    if let Some(cores) = cores {
         load.limits = format!(
             r#"[{{"v":{cores},"level":"warn","label":"{}"}}]"#,
             format::counted(cores.into(), "core", "cores")
@@ -109,7 +109,7 @@ fn main_charts(view: &HostView) -> Vec<Chart> {
         chart(
             "cpu",
             "CPU",
-            cores,
+            by_mode,
             "cpu.mode.user,cpu.mode.nice,cpu.mode.system,cpu.mode.iowait,cpu.mode.irq,cpu.mode.steal",
         ),
         chart(
@@ -145,10 +145,8 @@ fn more_charts() -> Vec<Chart> {
 /// The metrics that the charts draw, each once.
 #[must_use]
 pub fn metrics() -> Vec<&'static str> {
-    let nothing = HostView::default();
-    let all = main_charts(&nothing).into_iter().chain(more_charts());
-    let mut names: Vec<_> =
-        all.flat_map(|chart| chart.metrics.split(',')).filter(|n| !n.is_empty()).collect();
+    let all = main_charts(None, None).into_iter().chain(more_charts());
+    let mut names: Vec<_> = all.flat_map(|chart| chart.metrics.split(',')).collect();
     names.sort_unstable();
     names.dedup();
     names
@@ -182,7 +180,7 @@ pub(super) fn card(view: &HostView) -> Markup {
                 data-home=(home) data-pin={ (home) "/processes" } data-pin-target="#processes" {
                 (failure())
                 div class="pc lane" { div.plot data-chart="events" role="img" aria-label={ "Incidents and runs of " (view.name) " in this range; both are listed on this page" } {} }
-                @for chart in main_charts(view) { (chart.draw(view)) }
+                @for chart in main_charts(view.cores, view.disk_limits) { (chart.draw(view)) }
                 (legend())
             }
             details #charts-more hx-morph-skip data-series=(series) data-span=[span] data-from=[from] data-to=[to] data-home=(home) {
