@@ -3,13 +3,16 @@
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri};
+use sysop_common::action::RunState;
 
 use super::auth::Principal;
 use super::error::Problem;
 use super::layout::{Ctx, NavCounts, Theme, UserBadge};
 use super::session;
 use super::state::AppState;
+use crate::store::runs::{self, RunFilter};
 use crate::store::users::Role;
+use crate::store::{StoreError, hosts, incidents};
 
 /// What a page handler gets: the frame's values and the request's headers, for [`super::layout::Page::answer`].
 pub struct Frame {
@@ -36,6 +39,8 @@ pub(super) async fn build(
     uri: &Uri,
     headers: &HeaderMap,
 ) -> Ctx {
+    let counts =
+        if principal.is_some() { counts(state).await.unwrap_or_default() } else { NavCounts::default() };
     let user = principal.map(|principal| UserBadge {
         name: principal.name.clone(),
         role: principal.role.title().to_owned(),
@@ -46,9 +51,20 @@ pub(super) async fn build(
         path: uri.path().to_owned(),
         query: uri.query().unwrap_or_default().to_owned(),
         theme: session::plain(headers, Theme::COOKIE).map(Theme::from_cookie).unwrap_or_default(),
-        counts: NavCounts::default(),
+        counts,
         now_ms: state.now().0,
         user,
         ..Ctx::default()
     }
+}
+
+/// Numbers beside the navigation's entries.
+async fn counts(state: &AppState) -> Result<NavCounts, StoreError> {
+    let open = incidents::open_counts(&state.db).await?;
+    let filter = RunFilter { state: Some(RunState::AwaitingApproval), limit: 100, ..RunFilter::default() };
+    Ok(NavCounts {
+        hosts: hosts::count(&state.db).await?,
+        incidents: open.iter().map(|(_, _, number)| u64::from(*number)).sum(),
+        approvals: runs::list(&state.db, filter).await?.len() as u64,
+    })
 }

@@ -96,6 +96,28 @@ routes! {
     GET    "/events/runs"                      Viewer   events::runs;
     GET    "/events/runs/{id}"                 Viewer   events::run;
     GET    "/events/approvals"                 Viewer   events::runs;
+    // pages
+    GET    "/"                            Viewer   pages::overview::show;
+    GET    "/hosts"                       Viewer   pages::hosts::show;
+    GET    "/hosts/new"                   Admin    pages::add_host::show;
+    POST   "/hosts/new"                   Admin    pages::add_host::make_line;
+    GET    "/hosts/new/{token}/wait"      Admin    pages::add_host::show_wait;
+    GET    "/hosts/{id}"                  Viewer   pages::host::show;
+    GET    "/hosts/{id}/processes"        Viewer   pages::host::show_processes;
+    GET    "/hosts/{id}/series"           Viewer   pages::host::show_series;
+    GET    "/incidents"                   Viewer   pages::incidents::show;
+    GET    "/incidents/{id}"              Viewer   pages::incident::show;
+    POST   "/incidents/{id}/ack"          Operator pages::incident::ack;
+    GET    "/approvals"                   Viewer   pages::approvals::show;
+    GET    "/approvals/{id}"              Viewer   pages::approvals::show_one;
+    POST   "/approvals/{id}"              Operator pages::approvals::decide;
+    GET    "/runs"                        Viewer   pages::runs::show;
+    POST   "/runs"                        Operator pages::run_new::start;
+    GET    "/runs/new"                    Operator pages::run_new::show;
+    GET    "/runs/{id}"                   Viewer   pages::run::show;
+    POST   "/runs/{id}/cancel"            Operator pages::run::withdraw;
+    GET    "/audit"                       Viewer   pages::audit::show;
+    POST   "/audit/verify"                Operator pages::audit::verify;
     // API
     GET    "/api/v1/hosts"                     Viewer   api::hosts::list;
     GET    "/api/v1/hosts/{id}"                Viewer   api::hosts::get;

@@ -2,6 +2,7 @@
 
 mod doors;
 mod matrix;
+mod pages;
 mod streams;
 
 use std::collections::BTreeMap;
