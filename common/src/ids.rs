@@ -45,6 +45,10 @@ macro_rules! uuid_id {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                if d.is_human_readable() {
+                    let text = std::borrow::Cow::<'de, str>::deserialize(d)?;
+                    return text.parse().map_err(serde::de::Error::custom);
+                }
                 Uuid::deserialize(d).map(Self)
             }
         }
@@ -129,6 +133,7 @@ mod tests {
             "０190b6a5-7c1e-7c3a-9f00-1c2d3e4f5a6b",
         ] {
             assert!(bad.parse::<HostId>().is_err(), "{bad:?}");
+            assert!(serde_json::from_value::<HostId>(bad.into()).is_err(), "{bad:?}");
         }
     }
 

@@ -12,6 +12,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use maud::{DOCTYPE, html};
 
+use super::api::openapi;
 use super::auth::principal::{identify, note_use};
 use super::auth::{Principal, Way};
 use super::csrf;
@@ -208,6 +209,7 @@ async fn check_body(
     let safe = csrf::is_safe(&parts.method);
     let by_token = principal.is_some_and(|principal| matches!(principal.way, Way::Token { .. }));
     let programs = is_for_programs(parts.uri.path());
+    check_query(parts)?;
     if programs && safe && !by_token {
         csrf::same_origin(&parts.headers, &client.origin(), false)?;
     }
@@ -236,6 +238,17 @@ async fn check_body(
     let fields = fields.into_iter().filter(|(name, _)| name != csrf::FIELD).collect();
     parts.extensions.insert(Fields(fields));
     Ok(Body::empty())
+}
+
+/// The API refuses keys that an operation does not describe, whoever reads the query.
+fn check_query(parts: &Parts) -> Result<(), Problem> {
+    let path = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    let Some(query) = parts.uri.query().filter(|_| path.starts_with("/api/v1/")) else { return Ok(()) };
+    match openapi::unknown_key(&parts.method, path, query) {
+        Some(key) => Err(Problem::invalid(key, "is not a parameter of this address")
+            .remedy("/api/openapi.json lists the parameters")),
+        None => Ok(()),
+    }
 }
 
 /// Without a session there is no value: sign-in and setup rest on the origin alone.

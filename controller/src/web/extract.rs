@@ -46,7 +46,8 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let value: T = serde_path_to_error::deserialize(&mut deserializer).map_err(|e| {
         let path = e.path().to_string();
         let error = e.into_inner();
-        if error.is_data() {
+        // serde_json calls some wrong values wrong syntax, such as null for a choice.
+        if error.is_data() || serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok() {
             field_problem(&path, &error.to_string())
         } else {
             Problem::malformed(format!("the body is not JSON: {error}"))

@@ -9,7 +9,7 @@ use sysop_common::ids::ControllerId;
 use sysop_common::time::UnixMs;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Limit, List};
+use super::{Limit, List, Text};
 use crate::store::audit::{self, AuditCursor, AuditFilter, AuditRow};
 use crate::web::error::Problem;
 use crate::web::extract::Params;
@@ -88,13 +88,16 @@ pub fn place_of(row: &AuditRow) -> String {
 pub struct AuditQuery {
     /// Of one object only: `run:…`.
     #[param(max_length = 256)]
-    object: Option<String>,
+    #[param(value_type = Option<String>)]
+    object: Option<Text<256>>,
     /// By one actor only: `user:ann`.
     #[param(max_length = 256)]
-    actor: Option<String>,
+    #[param(value_type = Option<String>)]
+    actor: Option<Text<256>>,
     /// With one action only: `run.approve`.
     #[param(max_length = 64)]
-    action: Option<String>,
+    #[param(value_type = Option<String>)]
+    action: Option<Text<64>>,
     /// How many: 1 to 200, else 50.
     #[serde(default)]
     #[param(value_type = Option<u32>, minimum = 1, maximum = 200)]
@@ -111,9 +114,9 @@ pub async fn list(
     Params(query): Params<AuditQuery>,
 ) -> Result<axum::Json<List<RecordBody>>, Problem> {
     let filter = AuditFilter {
-        object: query.object,
-        actor: query.actor,
-        action: query.action,
+        object: query.object.map(|text| text.0),
+        actor: query.actor.map(|text| text.0),
+        action: query.action.map(|text| text.0),
         after: query.after.map(|place| place.0),
         limit: query.limit.0 + 1,
     };

@@ -10,7 +10,7 @@ use sysop_common::ids::HostId;
 use sysop_common::time::UnixMs;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Limit, List};
+use super::{Limit, List, Text};
 use crate::audit::Record;
 use crate::store::certificates;
 use crate::store::hosts::{self, HostFilter, HostStatus};
@@ -123,10 +123,12 @@ impl From<Summary> for HostBody {
 pub struct HostsQuery {
     /// Only those with this label: `role`, or `role=web`.
     #[param(max_length = 257)]
-    label: Option<String>,
+    #[param(value_type = Option<String>)]
+    label: Option<Text<257>>,
     /// Only those whose name contains this.
     #[param(max_length = 128)]
-    q: Option<String>,
+    #[param(value_type = Option<String>)]
+    q: Option<Text<128>>,
     /// Only those that do so.
     #[param(inline)]
     status: Option<Status>,
@@ -145,12 +147,12 @@ pub async fn list(
     State(state): State<AppState>,
     Params(query): Params<HostsQuery>,
 ) -> Result<axum::Json<List<HostBody>>, Problem> {
-    let label = query.label.map(|label| match label.split_once('=') {
+    let label = query.label.map(|Text(label)| match label.split_once('=') {
         Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
         None => (label, None),
     });
     let mut filter =
-        HostFilter { after: query.after, label, name: query.q, removed: false, limit: query.limit.0 + 1 };
+        HostFilter { after: query.after, label, name: query.q.map(|text| text.0), removed: false, limit: query.limit.0 + 1 };
     let mut found = Vec::new();
     loop {
         let page = hosts::list(&state.db, &filter).await?;

@@ -20,7 +20,7 @@ pub mod tokens;
 pub mod users;
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::store::users::Role;
 
@@ -44,6 +44,37 @@ impl TryFrom<String> for Limit {
             _ => Err("must be a whole number from 1 to 200"),
         }
     }
+}
+
+/// A text of a query: at most `MOST` bytes, without control characters.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Text<const MOST: usize>(pub String);
+
+impl<const MOST: usize> TryFrom<String> for Text<MOST> {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if text.len() > MOST || text.chars().any(char::is_control) {
+            return Err(format!("must have at most {MOST} bytes, without control characters"));
+        }
+        Ok(Self(text))
+    }
+}
+
+/// Which part of a list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Paging {
+    /// How many: 1 to 200, else 50.
+    #[serde(default)]
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 200)]
+    pub limit: Limit,
+    /// `next` of the part before.
+    #[serde(default)]
+    #[param(value_type = Option<String>, max_length = 64)]
+    pub after: Text<64>,
 }
 
 /// A part of a list.

@@ -1,7 +1,9 @@
 //! The API's description, made from the handlers.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
+use axum::http::Method;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -74,6 +76,32 @@ impl Modify for Doors {
         ));
         components.add_security_scheme("session", SecurityScheme::ApiKey(session));
     }
+}
+
+/// Parameters of the query, by method and path.
+static QUERIES: LazyLock<BTreeMap<(String, String), BTreeSet<String>>> = LazyLock::new(|| {
+    let whole = serde_json::to_value(Description::openapi()).unwrap_or_default();
+    let mut queries = BTreeMap::new();
+    let empty = serde_json::Map::new();
+    for (path, item) in whole["paths"].as_object().unwrap_or(&empty) {
+        for (method, operation) in item.as_object().unwrap_or(&empty) {
+            let parameters = operation["parameters"].as_array().map_or(&[][..], Vec::as_slice);
+            let names = parameters.iter().filter(|one| one["in"] == "query");
+            let names = names.filter_map(|one| one["name"].as_str().map(str::to_owned)).collect();
+            queries.insert((method.to_uppercase(), path.clone()), names);
+        }
+    }
+    queries
+});
+
+/// The first key of `query` that the operation does not describe: a slip must not pass for a filter.
+#[must_use]
+pub fn unknown_key(method: &Method, path: &str, query: &str) -> Option<String> {
+    let method = if *method == Method::HEAD { "GET" } else { method.as_str() };
+    let known = QUERIES.get(&(method.to_owned(), path.to_owned()));
+    form_urlencoded::parse(query.as_bytes())
+        .map(|(key, _)| key.into_owned())
+        .find(|key| known.is_none_or(|known| !known.contains(key)))
 }
 
 static TEXT: LazyLock<String> =

@@ -7,6 +7,7 @@ use sysop_common::ids::HostId;
 use sysop_common::time::{DAY_MS, HOUR_MS, UnixMs};
 use utoipa::{IntoParams, ToSchema};
 
+use super::Text;
 use crate::store::incidents::{self, IncidentFilter};
 use crate::store::runs::{self, RunFilter};
 use crate::store::samples::{Resolution, SeriesRequest, SeriesSet, SeriesUnit, rates, reason_word};
@@ -31,10 +32,12 @@ const MOST_MARKS: u32 = 200;
 pub struct SeriesQuery {
     /// Names of metrics, joined by commas: `cpu.usage,memory.used_ratio`.
     #[param(min_length = 1, max_length = 2000)]
-    metric: String,
+    #[param(value_type = String)]
+    metric: Text<2000>,
     /// One label of them, such as a mount point; without it all labels come.
     #[param(max_length = 160)]
-    label: Option<String>,
+    #[param(value_type = Option<String>)]
+    label: Option<Text<160>>,
     /// From when, ms since 1970; an hour before `to` without it.
     from: Option<i64>,
     /// Until when, ms since 1970; now without it.
@@ -148,7 +151,7 @@ pub async fn series(
 /// # Errors
 /// Names the parameter.
 pub fn request(host: HostId, query: &SeriesQuery, now: UnixMs) -> Result<SeriesRequest, Problem> {
-    let names: Vec<&str> = query.metric.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+    let names: Vec<&str> = query.metric.0.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
     if names.is_empty() || names.len() > MOST_METRICS {
         return Err(Problem::invalid(
             "metric",
@@ -182,14 +185,14 @@ pub fn request(host: HostId, query: &SeriesQuery, now: UnixMs) -> Result<SeriesR
         }
         (None, points) => Resolution::Points(points.unwrap_or(600)),
     };
-    let metrics = names.into_iter().map(|name| (name.to_owned(), query.label.clone())).collect();
+    let metrics = names.into_iter().map(|name| (name.to_owned(), query.label.as_ref().map(|label| label.0.clone()))).collect();
     Ok(SeriesRequest { host, metrics, from: UnixMs(from), to: UnixMs(to), resolution })
 }
 
 /// A query for the page that shows series as a table.
 #[must_use]
 pub fn table_query(metric: String, from: i64, to: i64, points: u32) -> SeriesQuery {
-    SeriesQuery { metric, label: None, from: Some(from), to: Some(to), step: None, points: Some(points) }
+    SeriesQuery { metric: Text(metric), label: None, from: Some(from), to: Some(to), step: None, points: Some(points) }
 }
 
 fn body(set: SeriesSet, events: Vec<Mark>) -> SeriesBody {

@@ -6,9 +6,9 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sysop_common::time::UnixMs;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
-use super::{Limit, List, RoleWord};
+use super::{List, Paging, RoleWord};
 use crate::audit::Record;
 use crate::store::api_tokens::{self, ApiToken, NewApiToken};
 use crate::store::users::{NAME_RULE, valid_name};
@@ -48,28 +48,13 @@ impl From<ApiToken> for Token {
     }
 }
 
-/// Which part of the list.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct Paging {
-    /// How many: 1 to 200, else 50.
-    #[serde(default)]
-    #[param(value_type = Option<u32>, minimum = 1, maximum = 200)]
-    limit: Limit,
-    /// `next` of the part before.
-    #[serde(default)]
-    #[param(max_length = 64, value_type = Option<String>)]
-    after: String,
-}
-
 /// Tokens, oldest first.
 #[utoipa::path(get, path = "/api/v1/tokens", tag = "tokens", params(Paging), responses((status = 200, body = List<Token>)))]
 pub async fn list(
     State(state): State<AppState>,
     Params(paging): Params<Paging>,
 ) -> Result<axum::Json<List<Token>>, Problem> {
-    let found = api_tokens::list(&state.db, &paging.after, paging.limit.0 + 1).await?;
+    let found = api_tokens::list(&state.db, &paging.after.0, paging.limit.0 + 1).await?;
     Ok(axum::Json(List::cut(found, paging.limit, |token| token.id.clone())))
 }
 

@@ -4,9 +4,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
-use super::{Limit, List, RoleWord};
+use super::{List, Paging, RoleWord};
 use crate::audit::Record;
 use crate::store::users::{self, NAME_RULE, NewUser, valid_name};
 use crate::web::auth::Principal;
@@ -41,28 +41,13 @@ impl From<users::User> for User {
     }
 }
 
-/// Which part of the list.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct Paging {
-    /// How many: 1 to 200, else 50.
-    #[serde(default)]
-    #[param(value_type = Option<u32>, minimum = 1, maximum = 200)]
-    limit: Limit,
-    /// `next` of the part before.
-    #[serde(default)]
-    #[param(max_length = 64, value_type = Option<String>)]
-    after: String,
-}
-
 /// Users by name.
 #[utoipa::path(get, path = "/api/v1/users", tag = "users", params(Paging), responses((status = 200, body = List<User>)))]
 pub async fn list(
     State(state): State<AppState>,
     Params(paging): Params<Paging>,
 ) -> Result<axum::Json<List<User>>, Problem> {
-    let found = users::list(&state.db, &paging.after, paging.limit.0 + 1).await?;
+    let found = users::list(&state.db, &paging.after.0, paging.limit.0 + 1).await?;
     Ok(axum::Json(List::cut(found, paging.limit, |user| user.name.clone())))
 }
 

@@ -1,5 +1,6 @@
 //! The whole application without a socket: requests in, answers out, a store in a temporary folder.
 
+mod bad_input;
 mod doors;
 mod matrix;
 mod pages;
