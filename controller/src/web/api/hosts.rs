@@ -151,8 +151,13 @@ pub async fn list(
         Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
         None => (label, None),
     });
-    let mut filter =
-        HostFilter { after: query.after, label, name: query.q.map(|text| text.0), removed: false, limit: query.limit.0 + 1 };
+    let mut filter = HostFilter {
+        after: query.after,
+        label,
+        name: query.q.map(|text| text.0),
+        removed: false,
+        limit: query.limit.0 + 1,
+    };
     let mut found = Vec::new();
     loop {
         let page = hosts::list(&state.db, &filter).await?;

@@ -185,14 +185,24 @@ pub fn request(host: HostId, query: &SeriesQuery, now: UnixMs) -> Result<SeriesR
         }
         (None, points) => Resolution::Points(points.unwrap_or(600)),
     };
-    let metrics = names.into_iter().map(|name| (name.to_owned(), query.label.as_ref().map(|label| label.0.clone()))).collect();
+    let metrics = names
+        .into_iter()
+        .map(|name| (name.to_owned(), query.label.as_ref().map(|label| label.0.clone())))
+        .collect();
     Ok(SeriesRequest { host, metrics, from: UnixMs(from), to: UnixMs(to), resolution })
 }
 
 /// A query for the page that shows series as a table.
 #[must_use]
 pub fn table_query(metric: String, from: i64, to: i64, points: u32) -> SeriesQuery {
-    SeriesQuery { metric: Text(metric), label: None, from: Some(from), to: Some(to), step: None, points: Some(points) }
+    SeriesQuery {
+        metric: Text(metric),
+        label: None,
+        from: Some(from),
+        to: Some(to),
+        step: None,
+        points: Some(points),
+    }
 }
 
 fn body(set: SeriesSet, events: Vec<Mark>) -> SeriesBody {

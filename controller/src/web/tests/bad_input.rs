@@ -58,17 +58,25 @@ impl World {
     /// A body that fits.
     fn body(&self, method: &str, path: &str) -> Value {
         match (method, path) {
-            ("PATCH", "/api/v1/hosts/{id}") => json!({"name": "web-1", "labels": {"role": "web"}, "critical": true}),
-            ("POST", "/api/v1/hosts/{id}/queries") => json!({"query": "get_top_processes", "params": {"limit": 5}}),
+            ("PATCH", "/api/v1/hosts/{id}") => {
+                json!({"name": "web-1", "labels": {"role": "web"}, "critical": true})
+            }
+            ("POST", "/api/v1/hosts/{id}/queries") => {
+                json!({"query": "get_top_processes", "params": {"limit": 5}})
+            }
             ("POST", "/api/v1/runs") => json!({"host": self.host, "action": "restart_service",
                 "params": {"unit": "nginx.service"}, "incident": self.incident, "reason": "test"}),
             ("POST", "/api/v1/runs/{id}/settle") => json!({"found": "it runs"}),
             ("POST", "/api/v1/approvals/{run}") => json!({"decision": "approve", "comment": "yes"}),
-            ("POST", "/api/v1/assignments") => json!({"host": self.host, "action": "restart_service", "automatic": true}),
+            ("POST", "/api/v1/assignments") => {
+                json!({"host": self.host, "action": "restart_service", "automatic": true})
+            }
             ("PUT", "/api/v1/automation") => json!({"on": true}),
             ("POST", "/api/v1/enrollment-tokens") => json!({"name": "x", "labels": {}, "allow": ["services"],
                 "expires_in_s": 900, "uses": 1}),
-            ("POST", "/api/v1/tokens") => json!({"name": "ci", "role": "viewer", "expires_at": START.0 + 1000}),
+            ("POST", "/api/v1/tokens") => {
+                json!({"name": "ci", "role": "viewer", "expires_at": START.0 + 1000})
+            }
             ("POST", "/api/v1/users") => json!({"name": "dan", "password": PASSWORD, "role": "viewer"}),
             ("PATCH", "/api/v1/users/{id}") => json!({"role": "operator", "disabled": false}),
             _ => json!({}),
@@ -186,7 +194,8 @@ async fn every_parameter_and_field_that_is_wrong_is_refused_and_nothing_changes(
                 let ask = ask(&method, address);
                 if has_body { ask.json(&body) } else { ask }
             };
-            let answer = world.refused(with(&format!("{address}?nonsense=1")), &format!("{method} {path}")).await;
+            let answer =
+                world.refused(with(&format!("{address}?nonsense=1")), &format!("{method} {path}")).await;
             assert_eq!(answer.field(), "nonsense");
             for parameter in operation["parameters"].as_array().into_iter().flatten() {
                 if parameter["in"] != "query" {
@@ -195,7 +204,8 @@ async fn every_parameter_and_field_that_is_wrong_is_refused_and_nothing_changes(
                 let name = parameter["name"].as_str().unwrap();
                 for bad in bad_texts(world.resolve(&parameter["schema"])) {
                     let shown: String = bad.chars().take(30).collect();
-                    let other = if path.ends_with("/series") && name != "metric" { "&metric=load.1" } else { "" };
+                    let other =
+                        if path.ends_with("/series") && name != "metric" { "&metric=load.1" } else { "" };
                     let ask = with(&format!("{address}?{name}={bad}{other}"));
                     let answer = world.refused(ask, &format!("{method} {path} {name}={shown}")).await;
                     assert!(!answer.field().is_empty(), "{name}={shown}: {}", answer.text());
@@ -213,8 +223,12 @@ async fn every_parameter_and_field_that_is_wrong_is_refused_and_nothing_changes(
 
 async fn wrong_bodies(world: &World, method: &str, path: &str, operation: &Value) -> usize {
     let schema = world.resolve(&operation["requestBody"]["content"]["application/json"]["schema"]);
-    let required: Vec<_> =
-        schema["required"].as_array().into_iter().flatten().map(|name| name.as_str().unwrap().to_owned()).collect();
+    let required: Vec<_> = schema["required"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|name| name.as_str().unwrap().to_owned())
+        .collect();
     let good = world.body(method, path);
     let address = world.real(path);
     let mut tried = 0;
@@ -249,15 +263,21 @@ async fn wrong_bodies(world: &World, method: &str, path: &str, operation: &Value
         ("{}", "text/plain", StatusCode::UNSUPPORTED_MEDIA_TYPE),
     ] {
         let answer = world
-            .refused(ask(method, &address).header("content-type", kind).body(text), &format!("{method} {path} {text:?}"))
+            .refused(
+                ask(method, &address).header("content-type", kind).body(text),
+                &format!("{method} {path} {text:?}"),
+            )
             .await;
-        let wanted = answer.status == status || (text == "{} {}" && answer.status == StatusCode::UNPROCESSABLE_ENTITY);
+        let wanted =
+            answer.status == status || (text == "{} {}" && answer.status == StatusCode::UNPROCESSABLE_ENTITY);
         assert!(wanted, "{method} {path} {text:?}: {}", answer.status);
     }
     let deep = "[".repeat(100_000);
     let big = format!("{{\"x\":\"{}\"}}", "a".repeat(1 << 20));
     for text in [deep, big] {
-        world.refused(ask(method, &address).header("content-type", "application/json").body(text), path).await;
+        world
+            .refused(ask(method, &address).header("content-type", "application/json").body(text), path)
+            .await;
     }
     tried
 }
