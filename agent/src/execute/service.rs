@@ -180,7 +180,7 @@ fn watch(
         };
         let on_its_way =
             !settled && matches!(now.active.as_str(), "activating" | "deactivating" | "reloading");
-        if !(on_its_way && !left.is_zero()) {
+        if !on_its_way || left.is_zero() {
             settled = true;
             if let Some(detail) = wrong(&now) {
                 return (false, detail);

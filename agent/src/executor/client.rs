@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use sysop_common::action::{Event, OrderEvent, Refusal};
 use sysop_common::bytes::Bytes;
@@ -20,6 +20,8 @@ use super::socket::Channel;
 const QUEUE: usize = 64;
 /// Orders that are handed over and not answered yet.
 const MAX_PENDING: usize = 64;
+/// Reports that wait to be taken.
+const MAX_REPORTS: usize = 256;
 /// How often an order is handed over at most.
 const MAX_TRIES: u32 = 20;
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -150,16 +152,10 @@ enum Ended {
 
 async fn run(socket: PathBuf, mut asks: mpsc::Receiver<Ask>, reports: mpsc::Sender<Report>) {
     let mut backlog = Backlog::default();
-    let mut wait = FIRST_WAIT;
+    let (mut wait, mut next) = (FIRST_WAIT, Instant::now());
     loop {
-        if !backlog.has_work() {
-            let Some(ask) = asks.recv().await else { return };
-            backlog.take(ask);
-        }
-        while let Some(report) = backlog.reports.pop_front() {
-            if reports.send(report).await.is_err() {
-                return;
-            }
+        if !backlog.wait(next, &mut asks, &reports).await {
+            return;
         }
         let ended = match Channel::connect(&socket) {
             Ok(channel) => {
@@ -175,11 +171,10 @@ async fn run(socket: PathBuf, mut asks: mpsc::Receiver<Ask>, reports: mpsc::Send
         match ended {
             Ended::Closed => return,
             Ended::Idle => wait = FIRST_WAIT,
-            Ended::Broken if backlog.has_work() => {
-                tokio::time::sleep(wait).await;
+            Ended::Broken => {
+                next = Instant::now() + wait;
                 wait = (wait * 2).min(LONGEST_WAIT);
             }
-            Ended::Broken => {}
         }
     }
 }
@@ -226,8 +221,36 @@ async fn session(
 }
 
 impl Backlog {
+    /// Whether there is something to say to the executor.
     fn has_work(&self) -> bool {
-        self.poke || !self.pending.is_empty() || !self.others.is_empty() || !self.reports.is_empty()
+        self.poke || !self.pending.is_empty() || !self.others.is_empty()
+    }
+
+    /// Takes requests and passes reports on until there is something to say and `next` has come;
+    /// false when nobody asks or listens any more. Requests are always taken: whoever asks may be
+    /// the one that should be listening.
+    async fn wait(
+        &mut self,
+        next: Instant,
+        asks: &mut mpsc::Receiver<Ask>,
+        reports: &mpsc::Sender<Report>,
+    ) -> bool {
+        while !self.has_work() || Instant::now() < next {
+            tokio::select! {
+                permit = reports.reserve(), if !self.reports.is_empty() => {
+                    let Ok(permit) = permit else { return false };
+                    if let Some(report) = self.reports.pop_front() {
+                        permit.send(report);
+                    }
+                }
+                ask = asks.recv() => {
+                    let Some(ask) = ask else { return false };
+                    self.take(ask);
+                }
+                () = tokio::time::sleep_until(next.into()), if self.has_work() => {}
+            }
+        }
+        true
     }
 
     fn take(&mut self, ask: Ask) {
@@ -328,6 +351,10 @@ impl Backlog {
     }
 
     fn refuse(&mut self, order: OrderId, reason: Refusal, detail: String) {
+        if self.reports.len() >= MAX_REPORTS {
+            tracing::warn!(%order, ?reason, "nobody takes reports; this one is dropped");
+            return;
+        }
         let at = UnixMs::from_system(SystemTime::now());
         let event = Event::Refused { reason, detail };
         self.reports.push_back(Report::Event(OrderEvent {

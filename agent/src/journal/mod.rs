@@ -163,7 +163,7 @@ impl Journal {
         }
         self.make_room(1 + RESERVE_FOR_STARTS, now)?;
         let record = OrderRecord::new(order, digest, event, *now);
-        self.append(vec![Body::Order(record)], now, true)
+        self.append(vec![Body::Order(Box::new(record))], now, true)
     }
 
     /// Puts "accepted" and "started" on disk. When this returns, the order counts as run.
@@ -179,7 +179,7 @@ impl Journal {
         self.make_room(2 + RESERVE, now)?;
         let accepted = OrderRecord::new(&order, digest, Event::Accepted, *now);
         let started = Body::Event { order: order.id, event: Event::Started };
-        self.append(vec![Body::Order(accepted), started], now, true)?;
+        self.append(vec![Body::Order(Box::new(accepted)), started], now, true)?;
         Ok(Started { order, facts })
     }
 

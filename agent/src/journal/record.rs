@@ -35,7 +35,7 @@ pub(super) enum Body {
     /// First in each file: what is known beyond the orders that follow.
     Base(Base),
     /// An order and the first thing that happened to it.
-    Order(OrderRecord),
+    Order(Box<OrderRecord>),
     /// What happened to it then.
     Event { order: OrderId, event: Event },
     /// Its events up to a number are stored by the controller.

@@ -26,7 +26,7 @@ pub(super) struct State {
 /// What is known of one order.
 #[derive(Debug)]
 struct Known {
-    first: OrderRecord,
+    first: Box<OrderRecord>,
     /// Its records but for acknowledgements, in their order.
     records: Vec<Record>,
     acknowledged: u64,
@@ -67,8 +67,11 @@ impl State {
             // In time when it was taken, so this lies before its expiry whatever the clock said.
             self.prove(first.stamp.at.min(first.expires));
         }
-        let known =
-            Known { first: first.clone(), records: vec![record.clone()], acknowledged: first.acknowledged };
+        let known = Known {
+            first: Box::new(first.clone()),
+            records: vec![record.clone()],
+            acknowledged: first.acknowledged,
+        };
         self.orders.entry(first.id).or_insert(known);
     }
 

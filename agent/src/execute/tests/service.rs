@@ -160,7 +160,7 @@ fn a_service_is_up_when_it_stays_the_same_and_not_merely_when_it_runs() {
     let down = |texts: &[String]| {
         service::is_down("web.service", window, &Recorded::default().with("web.service", texts)).0
     };
-    assert!(down(&[failed.clone()]));
+    assert!(down(std::slice::from_ref(&failed)));
     assert!(!down(&[failed, nginx()]), "something started it again");
     assert!(!down(&[nginx()]));
 }

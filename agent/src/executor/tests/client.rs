@@ -68,6 +68,19 @@ async fn without_an_executor_each_order_is_refused_as_monitor_only() {
 }
 
 #[tokio::test]
+async fn whoever_asks_without_listening_is_not_held_up_for_ever() {
+    let dir = tempfile::tempdir().unwrap();
+    let (client, mut reports) = start(&dir.path().join("none.sock"));
+    let asked = async {
+        for id in 0..1_000 {
+            client.submit(&signed(id)).await.unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), asked).await.unwrap();
+    assert!(reports.recv().await.is_some());
+}
+
+#[tokio::test]
 async fn an_unanswered_order_is_handed_over_again_and_an_idle_executor_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("executor.sock");
