@@ -1,17 +1,18 @@
 //! Removes old files below a temporary directory, without ever leaving it.
 //!
-//! Every directory is opened from the one above it by its own name, with the kernel refusing
-//! symbolic links, `..` and other file systems; a file is removed by its name in the directory that
-//! is held open. So whoever swaps names meanwhile can only lose files of that very directory.
+//! Every directory is opened from the one above it by its single name, which is not followed when it
+//! is a link, and must lie in the same mount; a file is removed by its name in the directory that is
+//! held open. So whoever swaps names meanwhile can only lose files of that very directory.
+//! (`openat2` would say the same in one call, but systemd's `RestrictSUIDSGID=` takes it away.)
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat2, statat, unlinkat,
-};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, fstat, openat, statat, unlinkat};
 use sysop_common::action::{RunState, TempRoot};
 use sysop_common::order::Order;
 use sysop_common::time::UnixMs;
@@ -22,6 +23,8 @@ use super::{Ended, Evidence};
 use crate::guard::Facts;
 use crate::guard::facts::TempFacts;
 
+/// How a directory is opened: itself, by one name.
+const FLAGS: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 /// Most directory entries that one run looks at.
 const MAX_ENTRIES: u64 = 500_000;
 /// Deepest directory below the root.
@@ -71,9 +74,8 @@ pub(super) fn look(root: &TempRoot, below: &Path) -> Facts {
     match open_root(&path_of(root, below)) {
         Ok((_, stat)) => {
             let own = rustix::process::geteuid().as_raw();
-            Facts::Temp(TempFacts { root_owned: stat.st_uid == 0 || stat.st_uid == own, confined: true })
+            Facts::Temp(TempFacts { root_owned: stat.st_uid == 0 || stat.st_uid == own })
         }
-        Err(rustix::io::Errno::NOSYS) => Facts::Temp(TempFacts { root_owned: true, confined: false }),
         Err(e) => Facts::Unseen(format!("{root} cannot be opened: {e}")),
     }
 }
@@ -82,31 +84,52 @@ fn path_of(root: &TempRoot, below: &Path) -> PathBuf {
     below.join(root.as_str().trim_start_matches('/'))
 }
 
-fn open_root(path: &Path) -> rustix::io::Result<(OwnedFd, Stat)> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let root =
-        openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS)?;
-    let stat = fstat(&root)?;
-    Ok((root, stat))
+/// Opens a directory by a path of which no part may be a link.
+fn open_root(path: &Path) -> io::Result<(OwnedFd, Stat)> {
+    let mut directory = openat(CWD, "/", FLAGS, Mode::empty())?;
+    for part in path.components() {
+        match part {
+            Component::RootDir => {}
+            Component::Normal(name) => directory = openat(&directory, name.as_bytes(), FLAGS, Mode::empty())?,
+            _ => return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a plain path")),
+        }
+    }
+    let stat = fstat(&directory)?;
+    Ok((directory, stat))
+}
+
+/// The mount that a file was opened in: two mounts of one file system differ in nothing else.
+fn mount_of(file: &OwnedFd) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd())).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim().parse().ok()
 }
 
 /// Removes what is old enough, within `limits`.
 pub(super) fn run(root: &TempRoot, below: &Path, limits: &Limits) -> Ended {
     let path = path_of(root, below);
-    let mut walk = match Walk::start(&path, limits) {
-        Ok(walk) => walk,
-        Err(detail) => {
-            return Ended {
-                state: RunState::Failed,
-                exit: None,
-                evidence: Evidence::Seen { verified: false, detail: detail.clone() },
-                detail,
-                output: lines(&[], 0),
-            };
-        }
-    };
-    walk.all();
-    walk.ended(root)
+    let deadline = Instant::now() + limits.time;
+    let in_use =
+        InUse::below(&path, deadline).ok_or_else(|| "files in use could not be listed in time".to_owned());
+    match in_use.and_then(|in_use| sweep(&path, limits, in_use, deadline)) {
+        Ok(walk) => walk.ended(root),
+        Err(detail) => Ended {
+            state: RunState::Failed,
+            exit: None,
+            evidence: Evidence::Seen { verified: false, detail: detail.clone() },
+            detail,
+            output: lines(&[], 0),
+        },
+    }
+}
+
+/// Walks through everything below `path` that is not in use.
+pub(super) fn sweep(path: &Path, limits: &Limits, in_use: InUse, deadline: Instant) -> Result<Walk, String> {
+    let (root, stat) = open_root(path).map_err(|e| format!("{} cannot be opened: {e}", path.display()))?;
+    let mount = mount_of(&root).ok_or("/proc does not tell of mounts")?;
+    let (device, limits, counts) = (stat.st_dev, *limits, Counts::default());
+    let mut walk = Walk { device, mount, in_use, limits, deadline, counts, stop: None };
+    walk.directory(&root, 0);
+    Ok(walk)
 }
 
 /// Why a walk ended before everything was looked at.
@@ -117,9 +140,11 @@ enum Stop {
     Time,
 }
 
-struct Walk {
-    root: OwnedFd,
+/// A walk through a directory.
+#[derive(Debug)]
+pub(super) struct Walk {
     device: u64,
+    mount: u64,
     in_use: InUse,
     limits: Limits,
     deadline: Instant,
@@ -140,28 +165,6 @@ struct Counts {
 }
 
 impl Walk {
-    fn start(path: &Path, limits: &Limits) -> Result<Self, String> {
-        let deadline = Instant::now() + limits.time;
-        let (root, stat) =
-            open_root(path).map_err(|e| format!("{} cannot be opened: {e}", path.display()))?;
-        let in_use = InUse::below(path, deadline).ok_or("the files in use could not be listed in time")?;
-        Ok(Self {
-            root,
-            device: stat.st_dev,
-            in_use,
-            limits: *limits,
-            deadline,
-            counts: Counts::default(),
-            stop: None,
-        })
-    }
-
-    fn all(&mut self) {
-        if let Ok(root) = self.root.try_clone() {
-            self.directory(&root, 0);
-        }
-    }
-
     fn directory(&mut self, directory: &OwnedFd, depth: usize) {
         let Ok(entries) = Dir::read_from(directory) else {
             self.counts.errors += 1;
@@ -204,20 +207,25 @@ impl Walk {
             FileType::RegularFile => self.file(directory, name, stat),
             FileType::Directory => {
                 let left_alone = LEFT_ALONE.iter().any(|start| name.to_bytes().starts_with(start));
+                if depth >= MAX_DEPTH || left_alone {
+                    self.counts.skipped += 1;
+                    return;
+                }
                 match open_below(directory, name) {
-                    _ if depth >= MAX_DEPTH || left_alone => self.counts.skipped += 1,
-                    Ok(inner) if fstat(&inner).is_ok_and(|stat| stat.st_dev == self.device) => {
-                        self.directory(&inner, depth + 1);
-                    }
-                    Ok(_) | Err(rustix::io::Errno::XDEV | rustix::io::Errno::LOOP) => {
-                        self.counts.skipped += 1
-                    }
-                    Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => {}
+                    Ok(inner) if self.is_inside(&inner) => self.directory(&inner, depth + 1),
+                    Ok(_) => self.counts.skipped += 1,
+                    // Swapped for something else, or gone.
+                    Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP) => {}
                     Err(_) => self.counts.errors += 1,
                 }
             }
             _ => self.counts.other += 1,
         }
+    }
+
+    fn is_inside(&self, directory: &OwnedFd) -> bool {
+        fstat(directory).is_ok_and(|stat| stat.st_dev == self.device)
+            && mount_of(directory) == Some(self.mount)
     }
 
     fn file(&mut self, directory: &OwnedFd, name: &CStr, stat: &Stat) {
@@ -287,17 +295,10 @@ impl Walk {
 }
 
 /// Opens the directory `name` in `directory`, and nothing that it might lead to.
-fn open_below(directory: impl AsFd, name: &CStr) -> rustix::io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOATIME;
-    let resolve = ResolveFlags::BENEATH
-        | ResolveFlags::NO_SYMLINKS
-        | ResolveFlags::NO_MAGICLINKS
-        | ResolveFlags::NO_XDEV;
-    match openat2(&directory, name, flags, Mode::empty(), resolve) {
+fn open_below(directory: &OwnedFd, name: &CStr) -> rustix::io::Result<OwnedFd> {
+    match openat(directory, name, FLAGS | OFlags::NOATIME, Mode::empty()) {
         // Only its owner may look without leaving a trace.
-        Err(rustix::io::Errno::PERM) => {
-            openat2(&directory, name, flags - OFlags::NOATIME, Mode::empty(), resolve)
-        }
+        Err(rustix::io::Errno::PERM) => openat(directory, name, FLAGS, Mode::empty()),
         other => other,
     }
 }

@@ -240,12 +240,6 @@ fn pre_check(action: &Action, origin: Origin, facts: &Facts) -> Result<(), Refus
             pidfd(seen)
         }
         (Action::CleanupTempFiles { root, .. }, Facts::Temp(seen)) => {
-            if !seen.confined {
-                return refuse(
-                    "this kernel cannot open files without leaving a directory (Linux 5.6 or newer can)"
-                        .into(),
-                );
-            }
             if !seen.root_owned {
                 return refuse(format!("{root} does not belong to root"));
             }

@@ -88,6 +88,4 @@ pub struct ProcessFacts {
 pub struct TempFacts {
     /// Whether it belongs to root.
     pub root_owned: bool,
-    /// Whether the kernel can open a path without leaving a directory.
-    pub confined: bool,
 }

@@ -207,7 +207,7 @@ fn policy_decides_by_action_target_and_origin() {
         min_age_s: 600,
         max_bytes,
     };
-    let temp = || Facts::Temp(TempFacts { root_owned: true, confined: true });
+    let temp = || Facts::Temp(TempFacts { root_owned: true });
     assert_eq!(reason(clean("/tmp", 1_000), temp()), None);
     assert_eq!(reason(clean("/tmp", 1_001), temp()), Some(Refusal::ParameterNotAllowed));
     assert_eq!(reason(clean("/var/tmp", 1), temp()), Some(Refusal::ParameterNotAllowed));

@@ -1,12 +1,14 @@
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use sysop_common::action::{RunState, TempRoot};
 
-use super::super::temp::{Limits, look, run};
+use super::super::open_files::InUse;
+use super::super::temp::{Limits, look, run, sweep};
 use super::super::{Ended, Evidence};
 use crate::guard::Facts;
 
@@ -122,44 +124,66 @@ fn a_root_that_leads_elsewhere_is_not_opened() {
     assert!(matches!(look(&root(), &dir.path().join("none")), Facts::Unseen(_)));
 }
 
-/// Swaps a directory for a link that leads out, and back, as fast as it can.
-fn swap(dir: &Path, stop: &AtomicBool) {
-    let (inside, aside, link) = (dir.join("tmp/d"), dir.join("tmp/aside"), dir.join("tmp/d"));
-    while !stop.load(Ordering::Relaxed) {
-        if fs::rename(&inside, &aside).is_ok() {
-            let _ = symlink(dir.join("outside"), &link);
-            let _ = fs::remove_file(&link);
-            let _ = fs::rename(&aside, &inside);
-        }
-    }
-}
-
 #[test]
 fn cleanup_symlink_swap_race_never_leaves_the_directory() {
     let place = Place::new();
-    let outside = place.dir.path().join("outside");
+    let (outside, inside, link) =
+        (place.dir.path().join("outside"), place.tmp("d"), place.dir.path().join("link"));
     fs::create_dir(&outside).unwrap();
-    let names: Vec<String> = (0..20).map(|n| format!("n{n}")).collect();
-    for name in &names {
-        fs::write(outside.join(name), "keep").unwrap();
-    }
+    fs::create_dir(&inside).unwrap();
+    fs::write(outside.join("x"), "keep").unwrap();
+    symlink(&outside, &link).unwrap();
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        scope.spawn(|| swap(place.dir.path(), &stop));
-        for _ in 0..60 {
-            for name in &names {
-                // Fails while the directory is swapped away.
-                let _ = fs::create_dir(place.tmp("d"));
-                if place.tmp("d").symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
-                    let path = place.tmp("aside").join(name);
-                    let _ = fs::write(path, "go");
-                }
+        scope.spawn(|| {
+            // The directory and a link that leads out change places, as fast as can be.
+            while !stop.load(Ordering::Relaxed) {
+                renameat_with(CWD, &inside, CWD, &link, RenameFlags::EXCHANGE).unwrap();
             }
-            place.run(limits());
+        });
+        let deadline = Instant::now() + Duration::from_secs(60);
+        for _ in 0..30_000 {
+            // Without the files in use, which take longer to list than all the rest.
+            sweep(&place.tmp(""), &limits(), InUse::default(), deadline).unwrap();
         }
         stop.store(true, Ordering::Relaxed);
     });
-    for name in &names {
-        assert_eq!(fs::read_to_string(outside.join(name)).unwrap(), "keep");
+    assert_eq!(fs::read_to_string(outside.join("x")).unwrap(), "keep");
+}
+
+#[test]
+fn another_mount_below_the_root_is_not_entered() {
+    use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_bind, mount_change, unmount};
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: mounting needs root");
+        return;
     }
+    // A mount space of this thread's own, which ends with it.
+    std::thread::scope(|scope| {
+        let tried = scope.spawn(|| {
+            let place = Place::new();
+            let outside = place.dir.path().join("outside");
+            fs::create_dir(&outside).unwrap();
+            fs::write(outside.join("x"), "keep").unwrap();
+            fs::create_dir(place.tmp("bound")).unwrap();
+            place.file("gone", 10);
+            #[allow(deprecated)]
+            if rustix::thread::unshare(rustix::thread::UnshareFlags::NEWNS).is_err() {
+                return false;
+            }
+            mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).unwrap();
+            if mount_bind(&outside, place.tmp("bound")).is_err() {
+                return false;
+            }
+            // The same file system, so the device's number does not tell.
+            let ended = place.run(limits());
+            assert!(outside.join("x").exists() && !place.tmp("gone").exists());
+            assert_eq!(line(&ended, "directories not entered"), "directories not entered: 1");
+            unmount(place.tmp("bound"), UnmountFlags::DETACH).unwrap();
+            true
+        });
+        if !tried.join().unwrap() {
+            eprintln!("skipped: this machine lets nobody mount");
+        }
+    });
 }

@@ -55,7 +55,7 @@ async fn a_collector_hands_an_order_over_and_hears_its_story_until_it_acknowledg
             }
         }
     }
-    assert_eq!(output.unwrap().bytes.0, b"did u1.service\n");
+    assert_eq!(output.unwrap().bytes.0, b"did u1.service\nbefore: failed (failed)\nafter: failed (failed)\n");
     assert!(matches!(heard[3].event, Event::Checked { .. }));
     // Another session of the same collector: nothing was acknowledged, so all of it comes again.
     drop((collector, reports));
