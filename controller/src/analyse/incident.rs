@@ -70,10 +70,15 @@ pub fn reconcile(groups: &[Group], known: &[Incident], stand: &Stand<'_>) -> Vec
     };
     let (first, rest): (Vec<&Group>, Vec<&Group>) = groups.iter().partition(named);
     for group in first.into_iter().chain(rest) {
-        let fits = |incident: &&Incident| !taken.contains(&incident.id) && shares(incident, group);
-        let open: Vec<&Incident> = known.iter().filter(|i| i.closed_at.is_none()).filter(fits).collect();
-        let closed = known.iter().filter(|i| came_back(i, stand.now)).filter(fits).next_back();
-        let Some(first) = open.first().copied().or(closed) else {
+        let free = |incident: &&Incident| !taken.contains(&incident.id);
+        let is_open = |incident: &&Incident| incident.closed_at.is_none();
+        let open: Vec<&Incident> =
+            known.iter().filter(is_open).filter(free).filter(|i| holds(i, group)).collect();
+        let wanted = |i: &Incident| groups.iter().any(|other| holds(i, other));
+        let past = || known.iter().filter(is_open).filter(free).find(|i| knows(i, group) && !wanted(i));
+        let closed =
+            || known.iter().filter(|i| came_back(i, stand.now) && knows(i, group)).filter(free).next_back();
+        let Some(first) = open.first().copied().or_else(past).or_else(closed) else {
             changes.push(Change::Open(opened(group, stand)));
             continue;
         };
@@ -98,13 +103,22 @@ fn came_back(incident: &Incident, now: UnixMs) -> bool {
     !joined && incident.closed_at.is_some_and(|at| now.since(at) <= REOPEN_MS)
 }
 
-/// Whether the group is about trouble that the incident knows.
-fn shares(incident: &Incident, group: &Group) -> bool {
+/// Whether the group is about trouble that the incident was opened for, or that it holds now.
+fn holds(incident: &Incident, group: &Group) -> bool {
     group.findings.iter().any(|finding| {
         let fingerprint = finding.fingerprint();
-        incident.fingerprint == fingerprint
-            || incident.findings.iter().any(|known| known.fingerprint() == fingerprint)
+        let active = |known: &Finding| known.active && known.fingerprint() == fingerprint;
+        incident.fingerprint == fingerprint || incident.findings.iter().any(active)
     })
+}
+
+/// Whether the group is about trouble that the incident has, or had.
+fn knows(incident: &Incident, group: &Group) -> bool {
+    let had = |finding: &Finding| {
+        let fingerprint = finding.fingerprint();
+        incident.findings.iter().any(|known| known.fingerprint() == fingerprint)
+    };
+    holds(incident, group) || group.findings.iter().any(had)
 }
 
 fn opened(group: &Group, stand: &Stand<'_>) -> Incident {
