@@ -36,7 +36,7 @@ pub enum Attribution<T> {
 pub fn attribute<T: Clone>(whole: f64, parts: &[Part<T>]) -> Attribution<T> {
     let positive = || parts.iter().filter(|part| part.amount > 0.0);
     let sum: f64 = positive().map(|part| part.amount).sum();
-    if !(whole > 0.0) || sum <= 0.0 {
+    if whole.is_nan() || whole <= 0.0 || sum <= 0.0 {
         return Attribution::Diffuse("diffuse: no culprit; nobody's part was seen to grow".into());
     }
     let base = whole.max(sum);

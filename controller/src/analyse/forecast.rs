@@ -68,7 +68,7 @@ pub fn resets(points: &[(UnixMs, f64)]) -> Vec<UnixMs> {
     let low = points.iter().map(|(_, value)| *value).fold(f64::INFINITY, f64::min);
     let high = points.iter().map(|(_, value)| *value).fold(f64::NEG_INFINITY, f64::max);
     let drop = (high - low) / 2.0;
-    if !(drop > 0.0) {
+    if drop.is_nan() || drop <= 0.0 {
         return Vec::new();
     }
     points.windows(2).filter(|pair| pair[0].1 - pair[1].1 > drop).map(|pair| pair[1].0).collect()

@@ -193,7 +193,7 @@ async fn after_a_crash_between_claim_and_word_the_very_same_bytes_are_sent_again
     assert_eq!(bench.state(id).await, RunState::Claimed);
     bench.memory = Memory::default();
     bench.look().await;
-    assert_eq!(bench.sent(), [signed.clone()]);
+    assert_eq!(bench.sent(), std::slice::from_ref(&signed));
     assert_eq!(bench.state(id).await, RunState::Sent);
     // Crash after the link, or a link that lost it: again, the same bytes, not faster than the pace.
     bench.look().await;

@@ -21,7 +21,7 @@ impl Detector for Clone {
 
     fn look(&self, input: &HostInput) -> Vec<Finding> {
         let clones = || input.events.iter().filter(|event| event.kind == CLONE);
-        let (Some(first), Some(last)) = (clones().next(), clones().last()) else { return Vec::new() };
+        let (Some(first), Some(last)) = (clones().next(), clones().next_back()) else { return Vec::new() };
         let mut rows = Rows::default();
         let text = format!("refused: {}", last.detail);
         rows.value(("link.refused", "agent"), last.at, Value::Word(last.detail.clone()), text);

@@ -148,7 +148,7 @@ fn flapping(input: &HostInput, latest: Look<'_>, name: &str) -> Option<Finding> 
     let since = latest.at().plus(-RESTART_WINDOW_MS);
     let within: u64 = rises.iter().filter(|(at, _)| *at >= since).map(|(_, rise)| rise).sum();
     let open = input.open.contains(&fingerprint(Category::UnitFlapping, name));
-    if within < MANY_RESTARTS && !(open && !rises.is_empty()) {
+    if within < MANY_RESTARTS && (!open || rises.is_empty()) {
         return None;
     }
     let (first, last) = (rises.first()?.0, rises.last()?.0);

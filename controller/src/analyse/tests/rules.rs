@@ -218,7 +218,7 @@ fn a_fast_fill_is_forecast_and_its_writer_named() {
             start_ticks: 5,
             comm: "dd".into(),
             user: "joe".into(),
-            io_write_bytes: Some(n * 200 << 20),
+            io_write_bytes: Some((n * 200) << 20),
             ..Process::default()
         };
         let quiet = Unit { io_write_bytes: Some(n << 10), ..running("web.service") };
