@@ -76,7 +76,7 @@ pub fn reconcile(groups: &[Group], known: &[Incident], stand: &Stand<'_>) -> Vec
             known.iter().filter(is_open).filter(free).filter(|i| holds(i, group)).collect();
         let wanted = |i: &Incident| groups.iter().any(|other| holds(i, other));
         let past = || known.iter().filter(is_open).filter(free).find(|i| knows(i, group) && !wanted(i));
-        let gone = |i: &&Incident| came_back(i, stand.now) && knows(i, group) && free(i);
+        let gone = |i: &&Incident| came_back(i, stand.now) && holds(i, group) && free(i);
         let closed = || known.iter().rfind(gone);
         let Some(first) = open.first().copied().or_else(past).or_else(closed) else {
             changes.push(Change::Open(opened(group, stand)));
