@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use sysop_common::ids::OrderId;
 use sysop_common::wire::{OutputChunk, Upward};
-use tokio::io::AsyncWriteExt as _;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 /// Streams at once; the controller allows as many.
 const STREAMS: usize = 4;
@@ -14,17 +14,20 @@ const STREAMS: usize = 4;
 const PIECES: usize = 4;
 /// A stream without output for this long is finished; more output opens another one.
 const IDLE: Duration = Duration::from_secs(30);
+/// How long the controller may take to receive the last bytes of a stream.
+const LAST: Duration = Duration::from_secs(5);
 
 /// The streams of one connection.
 #[derive(Debug)]
 pub(super) struct Outputs {
     connection: quinn::Connection,
     streams: BTreeMap<OrderId, mpsc::Sender<OutputChunk>>,
+    tasks: JoinSet<OrderId>,
 }
 
 impl Outputs {
     pub(super) fn new(connection: quinn::Connection) -> Self {
-        Self { connection, streams: BTreeMap::new() }
+        Self { connection, streams: BTreeMap::new(), tasks: JoinSet::new() }
     }
 
     /// Hands a piece to its order's stream; gives it back while that stream has enough.
@@ -35,7 +38,7 @@ impl Outputs {
                 return Err(chunk);
             }
             let (sender, receiver) = mpsc::channel(PIECES);
-            tokio::spawn(carry(self.connection.clone(), receiver));
+            self.tasks.spawn(carry(self.connection.clone(), chunk.order, receiver));
             self.streams.insert(chunk.order, sender);
         }
         match self.streams.get(&chunk.order).map(|stream| stream.try_send(chunk)) {
@@ -46,25 +49,43 @@ impl Outputs {
         }
     }
 
-    /// An order ended: nothing more comes on its stream.
-    pub(super) fn finish(&mut self, order: OrderId) {
-        self.streams.remove(&order);
+    /// An order ended: nothing more comes on its stream. True when the stream is still under way, and
+    /// [`Outputs::done`] will name the order.
+    pub(super) fn finish(&mut self, order: OrderId) -> bool {
+        self.streams.remove(&order).is_some_and(|stream| !stream.is_closed())
+    }
+
+    /// The next order whose stream is through.
+    pub(super) async fn done(&mut self) -> OrderId {
+        loop {
+            match self.tasks.join_next().await {
+                Some(Ok(order)) => return order,
+                Some(Err(e)) => tracing::error!(error = %e, "a stream of output failed"),
+                None => std::future::pending().await,
+            }
+        }
     }
 }
 
-async fn carry(connection: quinn::Connection, mut pieces: mpsc::Receiver<OutputChunk>) {
-    let Ok(mut stream) = connection.open_uni().await else { return };
+async fn carry(
+    connection: quinn::Connection,
+    order: OrderId,
+    mut pieces: mpsc::Receiver<OutputChunk>,
+) -> OrderId {
+    let Ok(mut stream) = connection.open_uni().await else { return order };
     while let Ok(Some(chunk)) = tokio::time::timeout(IDLE, pieces.recv()).await {
         let mut frame = Vec::new();
         if let Err(e) = Upward::Output(chunk).encode(&mut frame) {
-            tracing::warn!(error = %e, "a piece of output cannot be sent");
+            tracing::warn!(%order, error = %e, "a piece of output cannot be sent");
             continue;
         }
         // The connection is gone: its session ends by itself.
         if stream.write_all(&frame).await.is_err() {
-            return;
+            return order;
         }
     }
-    let _ = stream.finish();
-    let _ = stream.flush().await;
+    if stream.finish().is_ok() {
+        let _ = tokio::time::timeout(LAST, stream.stopped()).await;
+    }
+    order
 }

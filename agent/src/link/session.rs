@@ -4,8 +4,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use sysop_common::action::Event;
+use sysop_common::action::{Event, OrderEvent};
 use sysop_common::bytes::Bytes;
+use sysop_common::ids::OrderId;
 use sysop_common::query::Answer;
 use sysop_common::time::UnixMs;
 use sysop_common::wire::{Hello, OutputChunk, RenewRequest, Upward, VERSION};
@@ -66,6 +67,9 @@ struct Carrier<'a> {
     outputs: Option<Outputs>,
     /// A piece of output that its stream had no room for.
     held: Option<OutputChunk>,
+    /// Ends of runs whose output is under way: said after it, so that an end that is stored has its
+    /// output. If the session ends first, the executor tells both again.
+    ending: Vec<OrderEvent>,
     out: Vec<u8>,
     written: usize,
     flushed: bool,
@@ -79,6 +83,7 @@ enum Happened {
     Flushed(io::Result<()>),
     Report(Report),
     Probed(Result<Connection, DialError>),
+    OutputDone(OrderId),
     Woken,
 }
 
@@ -106,6 +111,7 @@ pub(super) async fn serve(link: &mut Link, connection: Connection) -> Loss {
         source: None,
         outputs,
         held: None,
+        ending: Vec::new(),
         out: Vec::new(),
         written: 0,
         flushed: true,
@@ -149,6 +155,7 @@ impl Carrier<'_> {
             wrote = push(&mut connection.writer, pending, self.flushed) => wrote,
             report = link.reports.recv(), if may_report => report.map_or(Happened::Stopped, Happened::Report),
             probed = probe(&mut link.probe), if welcomed => Happened::Probed(probed),
+            order = output_done(&mut self.outputs), if welcomed => Happened::OutputDone(order),
             () = link.spool.changed(), if welcomed => Happened::Woken,
             () = tokio::time::sleep_until(deadline.into()) => Happened::Woken,
             // Room for what a read may cause.
@@ -176,6 +183,10 @@ impl Carrier<'_> {
             }
             Happened::Report(report) => self.report(report)?,
             Happened::Probed(probed) => self.probed(probed)?,
+            Happened::OutputDone(order) => {
+                let done = self.ending.extract_if(.., |event| event.order == order);
+                done.for_each(|event| self.link.events.add(event));
+            }
             Happened::Woken => {}
         }
         self.session.expired(now).map_err(|fault| self.fault(&fault))
@@ -248,10 +259,12 @@ impl Carrier<'_> {
         match report {
             Report::Event(event) => {
                 let ended = matches!(event.event, Event::Finished { .. } | Event::Unknown { .. });
-                if let Some(outputs) = self.outputs.as_mut().filter(|_| ended) {
-                    outputs.finish(event.order);
+                let outputs = self.outputs.as_mut().filter(|_| ended);
+                if outputs.is_some_and(|outputs| outputs.finish(event.order)) {
+                    self.ending.push(event);
+                } else {
+                    self.link.events.add(event);
                 }
-                self.link.events.add(event);
             }
             Report::Output(chunk) => self.put_output(chunk),
             Report::Answer(answer) => self.session.say(Upward::Answer(answer)),
@@ -312,6 +325,13 @@ async fn push(writer: &mut Writer, pending: &[u8], flushed: bool) -> Happened {
         Happened::Flushed(writer.flush().await)
     } else {
         std::future::pending().await
+    }
+}
+
+async fn output_done(outputs: &mut Option<Outputs>) -> OrderId {
+    match outputs {
+        Some(outputs) => outputs.done().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -71,7 +71,7 @@ pub async fn run_notifying(
     let tls = Arc::new(identity.tls()?);
     let now = UnixMs::from_system(SystemTime::now());
     let directory = config.paths.state.join("spool");
-    let (spool, writer) = Spool::open(&directory, identity.host(), spool_options(&config), now)?;
+    let (spool, writer) = open_spool(&directory, &identity, &config, now).await?;
     tracing::info!(host = %identity.host(), epoch = %spool.epoch(), controller = config.controller, "agent starts");
 
     // sample -> spool
@@ -121,6 +121,25 @@ pub async fn run_notifying(
     threads.end().await;
     status::remove(&config);
     Ok(())
+}
+
+/// Opens the spool; one that was killed a moment ago may still hold it.
+async fn open_spool(
+    directory: &std::path::Path,
+    identity: &Identity,
+    config: &Config,
+    now: UnixMs,
+) -> Result<(Spool, spool::Writer), SpoolError> {
+    let mut tries = 20;
+    loop {
+        match Spool::open(directory, identity.host(), spool_options(config), now) {
+            Err(SpoolError::Locked(_)) if tries > 0 => {
+                tries -= 1;
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+            opened => return opened,
+        }
+    }
 }
 
 fn wrong(problem: Option<(&'static str, String)>) -> ConfigError {

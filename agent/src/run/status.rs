@@ -18,7 +18,7 @@ use crate::link;
 use crate::spool::Spool;
 
 /// The file is written at least this often.
-const PERIOD: Duration = Duration::from_secs(5);
+const PERIOD: Duration = Duration::from_secs(2);
 /// A file that is older than this was left by an agent that is gone.
 pub const STALE_MS: i64 = 20_000;
 /// Without a sample for this long the watchdog is not fed: longer than the longest interval.

@@ -1,5 +1,6 @@
 //! The link against a controller that speaks the real protocol over real sockets.
 
+mod pure;
 pub(crate) mod stub;
 
 use sysop_common::action::{Event, Refusal};
@@ -429,6 +430,10 @@ async fn output_has_a_stream_of_its_own_over_quic_and_waits_behind_samples_over_
             };
             stub.came().iter().filter_map(offset).collect()
         };
+        if word == "uni" {
+            stub.until("the end", |stub| (events(stub) == [3]).then_some(())).await;
+            assert_eq!(offsets(&stub).len(), 40, "an end that is said has its output");
+        }
         stub.until("all output", |stub| (offsets(stub) == (0..40).collect::<Vec<_>>()).then_some(())).await;
         stub.until_sample(40).await;
         rig.end().await;
