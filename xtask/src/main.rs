@@ -7,6 +7,7 @@
 )]
 #![forbid(unsafe_code)]
 
+mod bench;
 mod shell;
 mod test;
 mod tidy;
@@ -19,6 +20,7 @@ use anyhow::{Result, bail};
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
+  bench NAME [ARGUMENTS]        measure and print a table: ingest
   tidy                          check the rules of the layout
   test [--full] [--only SUITE]  install what is missing, run all suites or those named
 ";
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
 fn run(arguments: &[String]) -> Result<ExitCode> {
     match arguments.split_first().map(|(command, rest)| (command.as_str(), rest)) {
         Some(("tidy", [])) => tidy(),
+        Some(("bench", rest)) => bench::run(&root(), rest),
         Some(("test", rest)) => test::run(&root(), rest),
         Some(("help" | "--help" | "-h", _)) => {
             print!("{USAGE}");
