@@ -17,7 +17,7 @@ use sysop_controller::clock::Clock;
 use sysop_controller::identity::{Identity, NewToken};
 use sysop_controller::ingest::{self, Ingest};
 use sysop_controller::link::ports::{BoxFuture, Enroller, Peer, Ports, Refused, ResultSink};
-use sysop_controller::link::{Link, Options};
+use sysop_controller::link::{Link, Options, Registry};
 use sysop_controller::store::Db;
 use sysop_controller::store::presence::Presence;
 use sysop_controller::store::samples::{self, SampleStore};
@@ -99,8 +99,11 @@ async fn serve(dir: &Path, plan: &Plan) {
     };
     let tls = identity.server_config().unwrap();
     let options = Options::new("127.0.0.1:0".parse().unwrap());
-    let link = Link::bind(options, tls, identity.controller(), ports, clock.clone()).await.unwrap();
-    let (address, registry) = (link.address(), link.registry());
+    let registry = Registry::default();
+    let link = Link::bind(options, tls, identity.controller(), registry.clone(), ports, clock.clone())
+        .await
+        .unwrap();
+    let address = link.address();
     let (stop, stopped) = watch::channel(false);
     let commits = Arc::new(AtomicU64::new(0));
     let counter = commits.clone();
