@@ -7,9 +7,10 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::output::{Failure, say};
-use super::{Cli, block_on, must_be_root};
+use super::{Cli, EXECUTOR_STATE, block_on, must_be_root};
 use crate::config::{Config, SAMPLE, with_setting};
 use crate::enrol::{Done, Enrolment, enrol, parse_fingerprint};
+use crate::executor;
 use crate::guard::{AllowClass, Policy};
 use crate::identity::Identity;
 use crate::identity::files::{self, Owner};
@@ -60,6 +61,10 @@ impl Enroll {
         block_on(async {
             done = Some(enrol(enrolment).await?);
             Ok::<(), crate::enrol::EnrolError>(())
+        })?;
+        // An executor takes no order without a journal, so that a lost one is not taken for a new one.
+        executor::prepare(&cli.executor_paths(Path::new(EXECUTOR_STATE))?).map_err(|e| {
+            Failure::new(format!("this host is enrolled, but the executor's journal cannot be made: {e}"))
         })?;
         // The settings last: a host that was not taken in has none.
         write_settings(&cli.config_file(), &self.controller, &self.name)?;

@@ -18,6 +18,9 @@ use crate::run::notify::Notifier;
 use crate::sample::{Options, Sampler, show::Pair};
 use output::{Failure, say};
 
+/// Where the executor's journal is.
+const EXECUTOR_STATE: &str = "/var/lib/sysop-executor";
+
 /// The light agent of Smart System Operator.
 #[derive(Debug, Parser)]
 #[command(name = "sysop-agent", version, propagate_version = true, disable_help_subcommand = true)]
@@ -78,8 +81,12 @@ struct Execute {
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
     /// Where the journal is.
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/sysop-executor")]
+    #[arg(long, value_name = "DIR", default_value = EXECUTOR_STATE)]
     state: PathBuf,
+    /// Put a new journal in place of one that is missing or broken: orders made before may have run and
+    /// are refused from now on.
+    #[arg(long, conflicts_with = "socket")]
+    reset: bool,
 }
 
 #[derive(Debug, Clone, Copy, Subcommand)]
@@ -102,7 +109,7 @@ impl Cli {
     /// Whether the command serves until it is told to stop, and so logs as the settings say.
     #[must_use]
     pub const fn serves(&self) -> bool {
-        matches!(self.command, Command::Run | Command::Execute(_))
+        matches!(self.command, Command::Run | Command::Execute(Execute { reset: false, .. }))
     }
 
     /// The settings of log lines. Settings that are wrong are reported by [`Cli::run`].
@@ -126,8 +133,14 @@ impl Cli {
                 let config = self.settings()?;
                 run_until_signal(|stop| crate::run::run_notifying(config, Notifier::from_environment(), stop))
             }
+            Command::Execute(execute) if execute.reset => {
+                must_be_root(self.root.as_deref())?;
+                executor::reset(&self.executor_paths(&execute.state)?).map_err(Failure::of)?;
+                say("The journal is new. Orders made before now are refused.")
+            }
             Command::Execute(execute) => {
-                let options = executor::Options::new(self.executor_paths(execute)?, execute.socket.clone());
+                let paths = self.executor_paths(&execute.state)?;
+                let options = executor::Options::new(paths, execute.socket.clone());
                 block_on(executor::serve(options))
             }
             Command::Enroll(enroll) => enroll.act(self),
@@ -176,10 +189,10 @@ impl Cli {
         Ok(config)
     }
 
-    fn executor_paths(&self, execute: &Execute) -> Result<executor::Paths, Failure> {
+    fn executor_paths(&self, state: &Path) -> Result<executor::Paths, Failure> {
         let paths = self.settings()?.paths;
-        let below = |root: &PathBuf| root.join(execute.state.strip_prefix("/").unwrap_or(&execute.state));
-        let state = self.root.as_ref().map_or(execute.state.clone(), below);
+        let below = |root: &PathBuf| root.join(state.strip_prefix("/").unwrap_or(state));
+        let state = self.root.as_ref().map_or(state.to_owned(), below);
         Ok(executor::Paths { policy: paths.policy, trust: paths.trust, state })
     }
 }

@@ -115,8 +115,11 @@ pub async fn make(
     let controller = controller_address(state, client);
     let ca_fingerprint = format!("sha256:{}", state.identity.ca_fingerprint());
     let allow: String = allow.iter().map(|class| format!(" --allow {class}")).collect();
+    // The executor's door opens only where something is allowed.
+    let door = if new.allow.is_empty() { "" } else { " sysop-executor.socket" };
     let command = format!(
-        "printf %s {} | sudo sysop-agent enroll --controller {controller} --token-stdin --ca-fingerprint {ca_fingerprint}{allow}",
+        "printf %s {} | sudo sysop-agent enroll --controller {controller} --token-stdin --ca-fingerprint {ca_fingerprint}{allow} \
+         && sudo systemctl enable --now sysop-agent{door}",
         made.text
     );
     Ok(MadeEnrolment {
