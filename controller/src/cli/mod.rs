@@ -171,8 +171,7 @@ pub fn main() -> ExitCode {
     match run(cli) {
         Ok(code) => code,
         Err(error) => {
-            // One line: the whole chain of causes.
-            report(&format!("error: {error:#}"));
+            report(&format!("error: {}", one_line(&error)));
             ExitCode::FAILURE
         }
     }
@@ -184,6 +183,18 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve => serve::serve(config),
         command => offline::run(config, command),
     }
+}
+
+/// The whole chain of causes, each told once.
+fn one_line(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |mut line, cause| {
+        let cause = cause.to_string();
+        if !line.contains(&cause) {
+            line += if line.is_empty() { "" } else { ": " };
+            line += &cause;
+        }
+        line
+    })
 }
 
 #[expect(clippy::disallowed_macros, reason = "a command line answers on the console")]
@@ -205,6 +216,14 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let cause = anyhow::anyhow!("address in use")
+            .context("cannot listen: address in use; free it")
+            .context("start");
+        assert_eq!(one_line(&cause), "start: cannot listen: address in use; free it");
     }
 
     #[test]
