@@ -231,8 +231,8 @@ fn clock_minutes(now: i64) -> String {
 
 fn account(ctx: &Ctx, user: &UserBadge) -> Markup {
     html! {
-        button type="button" class="ib hide-p" popovertarget="account" aria-label={ "Account: " (user.name) } {
-            span.ava aria-hidden="true" { (initials(&user.name)) }
+        button type="button" class="ib hide-p" popovertarget="account" aria-label={ (initials(&user.name)) ", account of " (user.name) } {
+            span.ava { (initials(&user.name)) }
         }
         div #account.menu popover {
             div.menu-h { b { (user.name) } div class="small t3" { (user.role) } }
