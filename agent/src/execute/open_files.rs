@@ -1,7 +1,9 @@
 //! Which files below a directory are in use, as far as this process may see.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -37,22 +39,32 @@ impl InUse {
         self.files.contains(&(device, inode))
     }
 
+    /// `None` when the kernel did not let this process see all of them.
     fn add(&mut self, process: &Path, root: &Path) -> Option<()> {
-        for descriptor in fs::read_dir(process.join("fd")).ok()?.flatten() {
-            let path = descriptor.path();
-            // Only what lies below the directory is looked at: a look at a file elsewhere could hang.
-            let inside = fs::read_link(&path).is_ok_and(|target| target.starts_with(root));
-            if inside && let Ok(meta) = fs::metadata(&path) {
-                self.files.insert((meta.dev(), meta.ino()));
-            }
+        // Mapped files: their descriptors may be closed. A path stands last in its line.
+        let maps = fs::read(process.join("maps")).ok()?;
+        let mapped = maps.split(|byte| *byte == b'\n').filter_map(|line| {
+            line.iter().position(|byte| *byte == b'/').map(|at| Path::new(OsStr::from_bytes(&line[at..])))
+        });
+        for path in mapped.filter(|path| path.starts_with(root)) {
+            self.note(fs::symlink_metadata(path));
         }
-        for mapping in fs::read_dir(process.join("map_files")).ok().into_iter().flatten().flatten() {
-            let path = mapping.path();
-            let inside = fs::read_link(&path).is_ok_and(|target| target.starts_with(root));
-            if inside && let Ok(meta) = fs::metadata(&path) {
-                self.files.insert((meta.dev(), meta.ino()));
+        for file in fs::read_dir(process.join("fd")).ok()? {
+            let path = file.ok()?.path();
+            match fs::read_link(&path) {
+                // Only what lies below the directory is looked at: a look elsewhere could hang.
+                Ok(target) if target.starts_with(root) => self.note(fs::metadata(&path)),
+                Err(e) if e.kind() == io::ErrorKind::PermissionDenied => return None,
+                // Elsewhere, or closed meanwhile.
+                _ => {}
             }
         }
         Some(())
+    }
+
+    fn note(&mut self, meta: io::Result<fs::Metadata>) {
+        if let Ok(meta) = meta {
+            self.files.insert((meta.dev(), meta.ino()));
+        }
     }
 }

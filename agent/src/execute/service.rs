@@ -131,18 +131,22 @@ pub(super) fn run(verb: &'static str, started: &Started, tools: &Tools) -> Ended
         }
         _ => (RunState::Failed, format!("{verb} of {} failed: {said}; it is {after}", before.id)),
     };
-    let output = with_states(ran.output, &before.state(), &after, invocation.keep);
+    let mut states = vec![format!("before: {}", before.state()), format!("after: {after}")];
+    if verb != "start" && !before.dragged.is_empty() {
+        states.push(format!("stopped with it: {}", before.dragged.join(" ")));
+    }
+    let output = with_states(ran.output, states, invocation.keep);
     Ended { state, exit: ran.exit, detail, output, evidence: Evidence::Look }
 }
 
 /// systemctl says nothing when all is well, so the states before and after stand below its words.
-fn with_states(said: Output, before: &str, after: &str, keep: usize) -> Output {
+fn with_states(said: Output, states: Vec<String>, keep: usize) -> Output {
     if said.total > said.kept.len() as u64 {
         return said;
     }
     let text = String::from_utf8_lossy(&said.kept).into_owned();
     let mut all: Vec<String> = text.lines().map(str::to_owned).collect();
-    all.extend([format!("before: {before}"), format!("after: {after}")]);
+    all.extend(states);
     lines(&all, keep)
 }
 

@@ -66,6 +66,8 @@ fn plain_old_files_go_and_everything_else_stays() {
     let gone = [place.file("a", 5_000), place.file("deep/er/b", 10)];
     let open = place.file("open", 10);
     let held = fs::File::open(&open).unwrap();
+    let mapped = place.file("mapped", 5_000);
+    let mapping = map(&mapped);
     let twice = place.file("twice", 10);
     fs::hard_link(&twice, place.dir.path().join("second-name")).unwrap();
     symlink(&outside, place.tmp("link")).unwrap();
@@ -81,9 +83,19 @@ fn plain_old_files_go_and_everything_else_stays() {
         assert!(kept.symlink_metadata().is_ok(), "{}", kept.display());
     }
     assert_eq!(line(&ended, "removed"), "removed: 2 files, 12288 bytes");
-    assert_eq!(line(&ended, "kept, in use"), "kept, in use: 1");
+    assert_eq!(line(&ended, "kept, in use"), "kept, in use: 2");
     assert!(matches!(ended.evidence, Evidence::Seen { verified: true, .. }));
     drop((held, socket));
+    // SAFETY: mapped above at this place and length, and used by nobody.
+    unsafe { rustix::mm::munmap(mapping, 4_096) }.unwrap();
+}
+
+/// Maps a file and closes it.
+fn map(path: &std::path::Path) -> *mut std::ffi::c_void {
+    use rustix::mm::{MapFlags, ProtFlags, mmap};
+    let file = fs::File::open(path).unwrap();
+    // SAFETY: a new private mapping, wherever the kernel puts it.
+    unsafe { mmap(std::ptr::null_mut(), 4_096, ProtFlags::READ, MapFlags::PRIVATE, &file, 0) }.unwrap()
 }
 
 #[test]

@@ -326,3 +326,39 @@ impl Probe for Interrupt {
         self.0.lock().unwrap().push(step);
     }
 }
+
+#[test]
+fn an_order_altered_anywhere_never_runs_as_something_else() {
+    let bench = Bench::new();
+    let core = bench.core();
+    let order = bench.order("u1.service");
+    let good = packed(&bench.sign(&order));
+    for at in 0..good.len() {
+        for bit in [0x01, 0x20, 0x80] {
+            let mut altered = good.clone();
+            altered[at] ^= bit;
+            core.submit(&altered);
+        }
+        let mut cut = good.clone();
+        cut.truncate(at);
+        core.submit(&cut);
+    }
+    core.work(&|| {});
+    // A longer way to write the same lengths is the same order; nothing else came through.
+    let before = bench.effects("u1.service");
+    core.submit(&good);
+    core.work(&|| {});
+    assert_eq!(bench.effects("u1.service"), 1, "{before} before");
+    let all = fs::read_to_string(bench.dir.join("effects")).unwrap();
+    assert_eq!(all, "u1.service\n");
+    assert!(core.reports(0).iter().all(|report| report.order == order.id));
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_bytes_panic_the_executor(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300)) {
+        use super::super::protocol::{FromExecutor, ToExecutor, decode};
+        let _ = decode::<ToExecutor>(&bytes);
+        let _ = decode::<FromExecutor>(&bytes);
+    }
+}
