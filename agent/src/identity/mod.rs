@@ -171,6 +171,9 @@ impl Identity {
         };
         made(&paths.trust, files::directory(&paths.trust, 0o755, None))?;
         made(&paths.state, files::directory(&paths.state, 0o700, owner))?;
+        if let Some(Owner { uid, gid }) = owner {
+            made(&paths.state, std::os::unix::fs::chown(&paths.state, Some(uid), Some(gid)))?;
+        }
         identity.write(&files.key, &files.certificate, owner)?;
         made(&files.next_key, files::remove(&files.next_key))?;
         made(&files.next_certificate, files::remove(&files.next_certificate))?;

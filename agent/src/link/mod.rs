@@ -288,14 +288,10 @@ impl Link {
         self.interval.send_if_modified(|now| std::mem::replace(now, interval) != interval);
     }
 
-    fn try_ask(&self, ask: Ask) -> bool {
-        self.asks.try_send(ask).is_ok()
-    }
-
-    /// Hands on what has room: the session reads only while there is.
+    /// Hands on what the controller wants; the session makes sure of the room.
     fn ask(&self, ask: Ask) {
         if let Err(e) = self.asks.try_send(ask) {
-            tracing::error!(error = %e, "a request of the controller found no room; it asks again");
+            tracing::error!(error = %e, "a request of the controller was not handed on");
         }
     }
 }

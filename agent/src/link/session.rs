@@ -7,7 +7,6 @@ use std::time::{Duration, Instant, SystemTime};
 use sysop_common::action::{Event, OrderEvent};
 use sysop_common::bytes::Bytes;
 use sysop_common::ids::OrderId;
-use sysop_common::query::Answer;
 use sysop_common::time::UnixMs;
 use sysop_common::wire::{Hello, OutputChunk, RenewRequest, Upward, VERSION};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -20,8 +19,6 @@ use super::state::{Effect, Fault, LIVE, Patience, Session};
 use super::{Ask, Link, Report};
 use crate::spool::{Drain, Entry, Sample, Spool};
 
-/// Asks that one read may cause: room for them is awaited before reading.
-const ASKS_PER_READ: usize = 8;
 /// Bytes of one read.
 const READ: usize = 4 * 1024;
 
@@ -139,14 +136,16 @@ impl Carrier<'_> {
 
     /// Does what is to be done, and waits until there is more.
     async fn step(&mut self) -> Result<(), Loss> {
-        while let Some(effect) = self.session.effect() {
-            self.act(effect)?;
+        // What finds no room waits in the session, which reads nothing meanwhile.
+        while self.link.asks.capacity() > 0 {
+            let Some(effect) = self.session.effect() else { break };
+            self.act(effect);
         }
         self.prepare()?;
         let deadline = self.deadline();
         let mut buf = [0u8; READ];
         let (link, connection) = (&mut *self.link, &mut self.connection);
-        let (welcomed, may_read) = (self.session.is_welcomed(), link.asks.capacity() >= ASKS_PER_READ);
+        let (welcomed, may_read) = (self.session.is_welcomed(), !self.session.has_effects());
         let may_report = welcomed && self.held.is_none() && self.session.has_room();
         let pending = &self.out[self.written..];
         let happened = tokio::select! {
@@ -158,8 +157,7 @@ impl Carrier<'_> {
             order = output_done(&mut self.outputs), if welcomed => Happened::OutputDone(order),
             () = link.spool.changed(), if welcomed => Happened::Woken,
             () = tokio::time::sleep_until(deadline.into()) => Happened::Woken,
-            // Room for what a read may cause.
-            _ = link.asks.reserve_many(ASKS_PER_READ), if !may_read => Happened::Woken,
+            _ = link.asks.reserve(), if !may_read => Happened::Woken,
         };
         self.handle(happened, &buf)
     }
@@ -223,7 +221,7 @@ impl Carrier<'_> {
             .fold(latest, Instant::min)
     }
 
-    fn act(&mut self, effect: Effect) -> Result<(), Loss> {
+    fn act(&mut self, effect: Effect) {
         match effect {
             Effect::Welcomed { controller, interval, window, clock } => {
                 let drain = self.link.spool.drain();
@@ -240,19 +238,12 @@ impl Carrier<'_> {
             Effect::Cancel(order) => self.link.ask(Ask::Cancel(order)),
             Effect::Configure { interval, window } => self.link.configure(interval, window),
             Effect::Renewed(certificate) => self.link.ask(Ask::Renewed(certificate)),
-            Effect::Query(request) => {
-                let id = request.id;
-                if !self.link.try_ask(Ask::Query(request)) {
-                    let result = Err("this host is busy; ask again in a moment".to_owned());
-                    self.session.say(Upward::Answer(Answer { id, result }));
-                }
-            }
+            Effect::Query(request) => self.link.ask(Ask::Query(request)),
             Effect::EventStored(order, number) => {
                 self.link.events.acknowledged(order, number);
                 self.link.ask(Ask::EventStored(order, number));
             }
         }
-        Ok(())
     }
 
     fn report(&mut self, report: Report) -> Result<(), Loss> {

@@ -175,6 +175,11 @@ impl Session {
         self.effects.pop_front()
     }
 
+    /// Whether there is something to do.
+    pub(super) fn has_effects(&self) -> bool {
+        !self.effects.is_empty()
+    }
+
     /// Whether the controller accepted the session.
     pub(super) const fn is_welcomed(&self) -> bool {
         self.welcomed

@@ -377,6 +377,23 @@ async fn orders_pass_through_untouched_and_events_come_again_until_they_are_stor
 }
 
 #[tokio::test]
+async fn many_requests_at_once_wait_for_their_turn_and_none_is_lost() {
+    let stub = Stub::start(Face::default()).await;
+    let mut rig = Rig::start(&stub);
+    assert!(matches!(rig.asks.recv().await, Some(Ask::Opened)));
+    for number in 0..60 {
+        stub.send(Downward::EventAck { order: event(0).order, number });
+    }
+    rig.add(1);
+    stub.until_sample(1).await;
+    for want in 0..60 {
+        let ask = tokio::time::timeout(Duration::from_secs(5), rig.asks.recv()).await.unwrap();
+        assert!(matches!(ask, Some(Ask::EventStored(_, number)) if number == want), "{want}");
+    }
+    rig.end().await;
+}
+
+#[tokio::test]
 async fn readings_and_settings_are_asked_for_and_bounded() {
     let stub = Stub::start(Face::default()).await;
     let mut rig = Rig::start(&stub);
