@@ -100,11 +100,12 @@ pub async fn run_notifying(
     let duties = Duties::new(config.clone(), identity, executor, report);
 
     notifier.ready();
-    let link = link.run();
+    // The link's future holds its buffers.
+    let mut link = Box::pin(link.run());
     let duties = duties.run(asked, results, facts.certificate.clone());
     let watching = threads.sampling.follow(interval_seen);
     let telling = status::tell(facts, status_seen, spool.clone(), threads.sampling.pulse(), &notifier);
-    let (mut link, mut shutdown) = (std::pin::pin!(link), std::pin::pin!(shutdown));
+    let mut shutdown = std::pin::pin!(shutdown);
     let link_ended = tokio::select! {
         () = &mut shutdown => false,
         () = &mut link => true,
