@@ -12,7 +12,7 @@ use super::session;
 use super::state::AppState;
 use crate::store::runs::{self, RunFilter};
 use crate::store::users::Role;
-use crate::store::{StoreError, hosts, incidents};
+use crate::store::{StoreError, hosts, incidents, settings};
 
 /// What a page handler gets: the frame's values and the request's headers, for [`super::layout::Page::answer`].
 pub struct Frame {
@@ -45,6 +45,8 @@ pub(super) async fn build(
         name: principal.name.clone(),
         role: principal.role.title().to_owned(),
         may_add_hosts: principal.role == Role::Admin,
+        may_freeze: principal.role >= Role::Operator,
+        may_unfreeze: principal.role == Role::Admin,
     });
     Ctx {
         csrf: principal.map(|principal| principal.csrf().to_owned()).unwrap_or_default(),
@@ -52,6 +54,7 @@ pub(super) async fn build(
         query: uri.query().unwrap_or_default().to_owned(),
         theme: session::plain(headers, Theme::COOKIE).map(Theme::from_cookie).unwrap_or_default(),
         counts,
+        automation: if principal.is_some() { automation(state).await.ok() } else { None },
         now_ms: state.now().0,
         user,
         ..Ctx::default()
@@ -67,4 +70,8 @@ async fn counts(state: &AppState) -> Result<NavCounts, StoreError> {
         incidents: open.iter().map(|(_, _, number)| u64::from(*number)).sum(),
         approvals: runs::list(&state.db, filter).await?.len() as u64,
     })
+}
+
+async fn automation(state: &AppState) -> Result<bool, StoreError> {
+    settings::automation(&mut *state.db.reader().await?).await
 }

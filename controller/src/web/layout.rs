@@ -31,6 +31,8 @@ pub struct Ctx {
     pub theme: Theme,
     /// Numbers beside the navigation's entries.
     pub counts: NavCounts,
+    /// Whether anything may run without a person; `None` where the page does not say so.
+    pub automation: Option<bool>,
     /// Language of the texts.
     pub lang: Lang,
     /// The controller's clock in ms UTC; ages on the page are counted from it.
@@ -40,7 +42,7 @@ pub struct Ctx {
 }
 
 /// Who is signed in, as far as a page shows it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct UserBadge {
     /// Sign-in name.
     pub name: String,
@@ -48,6 +50,10 @@ pub struct UserBadge {
     pub role: String,
     /// Whether the page offers to add hosts.
     pub may_add_hosts: bool,
+    /// Whether it offers to freeze automation.
+    pub may_freeze: bool,
+    /// Whether it offers to let automation run again.
+    pub may_unfreeze: bool,
 }
 
 /// Colour scheme.

@@ -105,6 +105,7 @@ routes! {
     GET    "/hosts/{id}"                  Viewer   pages::host::show;
     GET    "/hosts/{id}/processes"        Viewer   pages::host::show_processes;
     GET    "/hosts/{id}/series"           Viewer   pages::host::show_series;
+    POST   "/hosts/{id}/assignments"      Admin    pages::host::assign;
     GET    "/incidents"                   Viewer   pages::incidents::show;
     GET    "/incidents/{id}"              Viewer   pages::incident::show;
     POST   "/incidents/{id}/ack"          Operator pages::incident::ack;
@@ -116,6 +117,8 @@ routes! {
     GET    "/runs/new"                    Operator pages::run_new::show;
     GET    "/runs/{id}"                   Viewer   pages::run::show;
     POST   "/runs/{id}/cancel"            Operator pages::run::withdraw;
+    POST   "/runs/{id}/settle"            Operator pages::run::settle;
+    POST   "/automation"                  Operator pages::automation::switch;
     GET    "/audit"                       Viewer   pages::audit::show;
     POST   "/audit/verify"                Operator pages::audit::verify;
     // API

@@ -136,7 +136,7 @@
         scales: { x: { time: true, range: () => [group.from / 1000, group.to / 1000] }, y: { range: spec.range && spec.range[1] !== null ? () => spec.range : y } },
         axes: [
           { ...axis, show: last, size: 24, space: mini ? 70 : 80, grid: { ...axis.grid, show: !mini }, values: ticks(group.to - group.from) },
-          { ...axis, show: !lane, size: mini && spec.unit === "percent" ? 40 : 58, gap: 6, space: mini ? 24 : 28, incrs: STEPS[spec.unit], values: (_, marks) => marks.map(format) },
+          { ...axis, show: !lane, size: mini && spec.unit === "percent" ? 40 : 58, gap: 6, space: mini ? 24 : 28, incrs: STEPS[spec.unit], values: (_, marks) => marks.map(spec.lines.length ? format : () => "") },
         ],
         series: [{}, ...lines.map(line => ({ label: line.name, stroke: token(spec.stack ? "--surface" : line.color), width: spec.stack ? 0.75 : line.width ?? 1.6, fill: spec.stack ? token(line.color) : line.fill ? alpha(token(line.color), 0.14) : undefined, points: { show: false }, spanGaps: false }))],
         hooks: {
@@ -204,6 +204,7 @@
       clearTimeout(this.timer);
       const metrics = [...new Set(this.charts.flatMap(chart => (chart.el.dataset.metrics || "").split(",").filter(Boolean)))];
       const query = new URLSearchParams({ metric: metrics.join(","), from: Math.floor(this.from), to: Math.ceil(this.to), points: 700 });
+      if (!metrics.length) return;
       try {
         const answer = await fetch(`${this.el.dataset.series}?${query}`, { headers: { accept: "application/json" } });
         if (!answer.ok) throw new Error((await answer.json().catch(() => null))?.detail ?? `status ${answer.status}`);

@@ -4,7 +4,7 @@ use maud::{DOCTYPE, Markup, html};
 
 use super::{Ctx, NavCounts, Page, Theme, UserBadge};
 use crate::web::assets;
-use crate::web::widgets::{Icon, form, format, icon, icon_large, icon_small, icons, note};
+use crate::web::widgets::{Icon, State, form, format, icon, icon_large, icon_small, icons, note, state};
 
 /// Which number stands beside an entry of the navigation.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -87,6 +87,7 @@ fn framed(page: &Page, ctx: &Ctx) -> Markup {
                 (header(page, ctx))
                 main #main tabindex="-1" {
                     @if page.live.is_some() { (lost_notice()) }
+                    (frozen_notice(ctx))
                     (region(page, ctx))
                 }
             }
@@ -114,7 +115,7 @@ fn lost_notice() -> Markup {
     html! {
         div #lost hidden {
             (note::callout(
-                crate::web::widgets::State::Warn,
+                State::Warn,
                 html! { b { "Live updates paused, connection lost." } " Values below are from " time data-lost {} ". Reconnecting." },
                 None,
             ))
@@ -158,12 +159,49 @@ fn sidebar(ctx: &Ctx) -> Markup {
                     (side_count(entry.count, ctx.counts, false))
                 }
             }
-            @if may_add(ctx) && ctx.path != ADD {
-                div.side-foot {
-                    p class="tiny t3" { "One line on the machine, about 10 s." }
-                    a class="btn s full mini" href=(ADD) title="Add host" { (icon_small(icons::PLUS)) span { "Add host" } }
-                }
+            (foot(ctx))
+        }
+    }
+}
+
+/// Below the navigation: whether anything runs by itself, and the switch for it.
+fn foot(ctx: &Ctx) -> Markup {
+    let (Some(on), Some(user)) = (ctx.automation, &ctx.user) else { return html! {} };
+    let words = if on {
+        "What hosts and assignments allow runs by itself. High risk always waits."
+    } else {
+        "Frozen: repairs are proposed, none runs by itself."
+    };
+    html! {
+        div.side-foot {
+            div class="row-x sp" {
+                span class="small b" { "Automation" }
+                @if on { (state::chip(State::Ok, "On")) } @else { (state::chip(State::Warn, "Frozen")) }
             }
+            div class="tiny t3" { (words) }
+            (switch(ctx, user, on, "btn s full", "mini"))
+        }
+    }
+}
+
+/// Freezing is one press: it can only make things quieter. The way back names what it does.
+fn switch(ctx: &Ctx, user: &UserBadge, on: bool, class: &str, place: &str) -> Markup {
+    let back = if ctx.query.is_empty() { ctx.path.clone() } else { format!("{}?{}", ctx.path, ctx.query) };
+    let fields = |value: &str| html! { (form::hidden("automation", value)) (form::hidden("back", &back)) };
+    html! {
+        @if on && user.may_freeze {
+            (form::post(ctx, "/automation", place, html! { (fields("off")) button class=(class) title="Freeze all now" { (icon_small(icons::PLAYER_PAUSE)) span { "Freeze all now" } } }))
+        } @else if !on && user.may_unfreeze {
+            (form::post(ctx, "/automation", place, html! { (fields("on")) button class=(class) title="Let it run again" { (icon_small(icons::PLAYER_PLAY)) span { "Let it run again" } } }))
+        }
+    }
+}
+
+/// On top of every page while automation is frozen.
+fn frozen_notice(ctx: &Ctx) -> Markup {
+    html! {
+        @if ctx.automation == Some(false) {
+            div.below { (note::callout(State::Maint, html! { b { "Automation is frozen on all hosts." } " Repairs are proposed, none runs by itself. What a person approves still runs." }, None)) }
         }
     }
 }
@@ -290,6 +328,7 @@ fn more_menu(ctx: &Ctx) -> Markup {
             }
             @if may_add(ctx) { a.menu-a href=(ADD) { (icon_small(icons::PLUS)) "Add host" } }
             button type="button" class="menu-a" data-theme-toggle { (icon_small(icons::CONTRAST_2)) "Switch light and dark" }
+            @if let (Some(on), Some(user)) = (ctx.automation, &ctx.user) { (switch(ctx, user, on, "menu-a", "menu-f")) }
             @if ctx.user.is_some() { (sign_out(ctx)) }
         }
     }

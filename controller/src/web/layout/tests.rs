@@ -3,7 +3,13 @@ use maud::html;
 use super::*;
 
 fn signed_in() -> Ctx {
-    let user = UserBadge { name: "admin".into(), role: "Admin".into(), may_add_hosts: true };
+    let user = UserBadge {
+        name: "admin".into(),
+        role: "Admin".into(),
+        may_add_hosts: true,
+        may_freeze: true,
+        may_unfreeze: true,
+    };
     let counts = NavCounts { hosts: 3, incidents: 1, approvals: 0 };
     Ctx { user: Some(user), path: "/hosts/7".into(), csrf: "c5".into(), counts, ..Ctx::default() }
 }
@@ -41,4 +47,16 @@ fn a_restored_page_is_whole_and_a_request_by_htmx_gets_a_part() {
     assert!(is_partial(&headers(&[("hx-request", "true")])));
     assert!(!is_partial(&headers(&[("hx-request", "true"), ("hx-request-type", "full")])));
     assert!(!is_partial(&headers(&[])));
+}
+
+#[test]
+fn whoever_may_freeze_automation_can_do_so_on_each_page_and_no_viewer_can() {
+    let page = Page::new("Runs", Fragment(html! {}));
+    let on = Ctx { automation: Some(true), ..signed_in() };
+    assert!(page.document(&on).into_string().contains("Freeze all now"));
+    let off = Ctx { automation: Some(false), ..signed_in() };
+    let frozen = page.document(&off).into_string();
+    assert!(frozen.contains("Let it run again") && frozen.contains("none runs"));
+    let viewer = Ctx { user: Some(UserBadge { name: "vic".into(), ..UserBadge::default() }), ..on };
+    assert!(!page.document(&viewer).into_string().contains("action=\"/automation\""));
 }

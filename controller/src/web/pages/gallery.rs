@@ -18,10 +18,17 @@ const DAY: i64 = 24 * HOUR;
 
 fn ctx(path: &str) -> Ctx {
     Ctx {
-        user: Some(UserBadge { name: "admin".into(), role: "Admin".into(), may_add_hosts: true }),
+        user: Some(UserBadge {
+            name: "admin".into(),
+            role: "Admin".into(),
+            may_add_hosts: true,
+            may_freeze: true,
+            may_unfreeze: true,
+        }),
         csrf: "9f2c07d455e1".into(),
         path: path.into(),
         counts: NavCounts { hosts: 52, incidents: 3, approvals: 2 },
+        automation: Some(true),
         now_ms: NOW,
         ..Ctx::default()
     }

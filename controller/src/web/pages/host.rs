@@ -11,17 +11,21 @@ use axum::extract::{self, Path};
 use axum::http::StatusCode;
 use axum::response::Response;
 use maud::{Markup, html};
+use serde::Deserialize;
 use sysop_common::ids::HostId;
 use sysop_common::time::UnixMs;
 
 use super::shared::HostRef;
 use super::shared::{IncidentLine, RunLine, incident_href, incident_name};
 use super::source::Source;
+use crate::decide;
+use crate::store::assignments::Selector;
 use crate::store::hosts;
-use crate::store::users::Role;
+use crate::web::admit::see_other;
 use crate::web::auth::Principal;
 use crate::web::context::Frame;
 use crate::web::error::Problem;
+use crate::web::extract::Form;
 use crate::web::layout::{Ctx, Fragment, Page, html_response, is_partial};
 use crate::web::state::AppState;
 use crate::web::widgets::query::Query;
@@ -113,7 +117,7 @@ fn body(ctx: &Ctx, view: &HostView) -> Markup {
             }
             div class="c3 stack" {
                 (side::units(view, now))
-                (side::grants(&view.name, &view.grants))
+                (side::grants(ctx, view))
                 (incidents(view, now))
                 (runs(view, now))
             }
@@ -194,7 +198,7 @@ pub async fn show(
     let query = Query::parse(&frame.ctx.query);
     let number = |key| query.get(key).and_then(|text| text.parse().ok());
     let range = Range::from_query(query.get("range"), number("from"), number("to"));
-    let view = fill::fill(Source::of(&state), known(&id)?, range, principal.role >= Role::Operator).await?;
+    let view = fill::fill(Source::of(&state), known(&id)?, range, principal.role).await?;
     Ok(page(&frame.ctx, &view).answer(&frame.ctx, &frame.headers))
 }
 
@@ -233,6 +237,31 @@ pub async fn show_series(
     let query = Query::parse(&frame.ctx.query);
     let view = series::fill(Source::of(&state), known(&id)?, &query).await?;
     Ok(series::page(frame.ctx.now_ms, &view).answer(&frame.ctx, &frame.headers))
+}
+
+/// An admin's word on whether an action runs by itself here.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Assign {
+    action: String,
+    /// `on` or `off`.
+    automatic: String,
+}
+
+/// Sets the assignment of an action to this host.
+///
+/// # Errors
+/// When there is no such host or action.
+pub async fn assign(
+    extract::State(state): extract::State<AppState>,
+    principal: Principal,
+    Path(id): Path<String>,
+    Form(form): Form<Assign>,
+) -> Result<Response, Problem> {
+    let selector = Selector::Host(known(&id)?);
+    let automatic = form.automatic == "on";
+    decide::set_assignment(&state.decide(), &selector, &form.action, automatic, &principal.person()).await?;
+    Ok(see_other(&format!("/hosts/{id}#grants")))
 }
 
 fn known(id: &str) -> Result<HostId, Problem> {

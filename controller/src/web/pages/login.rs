@@ -157,7 +157,7 @@ pub(super) fn entered(cookie: &str, target: &str) -> Response {
 }
 
 /// Whether `next` is an address of ours: one slash, so that it cannot name another site.
-fn is_own(next: &str) -> bool {
+pub(super) fn is_own(next: &str) -> bool {
     next.starts_with('/')
         && !next.starts_with("//")
         && next.len() <= 1024

@@ -3,6 +3,7 @@
 pub mod add_host;
 pub mod approvals;
 pub mod audit;
+pub mod automation;
 mod entrance;
 pub mod errors;
 #[cfg(test)]

@@ -5,6 +5,7 @@ pub mod fill;
 use axum::extract::{self, Path};
 use axum::response::Response;
 use maud::{Markup, html};
+use serde::Deserialize;
 use sysop_common::ids::OrderId;
 
 use super::proposal::fill::Viewer;
@@ -16,6 +17,7 @@ use crate::web::admit::see_other;
 use crate::web::auth::Principal;
 use crate::web::context::Frame;
 use crate::web::error::Problem;
+use crate::web::extract::Form;
 use crate::web::layout::{Ctx, Fragment, Page};
 use crate::web::state::AppState;
 use crate::web::widgets::risk::{Factor, factors, risk};
@@ -47,6 +49,8 @@ pub struct RunView {
     pub proposal: Option<Proposal>,
     /// Whether the person may withdraw it now.
     pub may_cancel: bool,
+    /// Whether the person may say what they found after an unknown outcome.
+    pub may_settle: bool,
 }
 
 /// A state that the run reached.
@@ -99,6 +103,7 @@ fn body(ctx: &Ctx, view: &RunView) -> Markup {
         div.grid {
             div class="c8 stack" {
                 @if let Some(refusal) = &view.refusal { (refusal.draw(view)) }
+                @if view.may_settle { (settle_box(ctx, view)) }
                 (timeline(view))
                 (output(view))
             }
@@ -148,6 +153,26 @@ fn cancel(ctx: &Ctx, view: &RunView) -> Markup {
         },
     );
     dialog::dialog("cancel", "Withdraw this run", body)
+}
+
+/// After an unknown outcome nothing like it is planned until someone has looked.
+fn settle_box(ctx: &Ctx, view: &RunView) -> Markup {
+    let host = &view.line.host.name;
+    note::callout(
+        State::Warn,
+        html! {
+            p.b { "It may or may not have run. It is not tried again by itself." }
+            p { "Look at " (host) " and say what you found; the same may be planned again afterwards." }
+            (form::post(ctx, &format!("/runs/{}/settle", view.line.id), "stack s", html! {
+                div.field {
+                    label.lab for="found" { "What you found " span.t3 { "kept in the audit" } }
+                    textarea.inp #found name="found" rows="2" maxlength="500" required {}
+                }
+                div { button class="btn s" { "I have looked at " (host) } }
+            }))
+        },
+        None,
+    )
 }
 
 impl RefusalView {
@@ -277,6 +302,27 @@ pub async fn withdraw(
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     decide::cancel_run(&state.decide(), known(&id)?, &principal.person()).await?;
+    Ok(see_other(&format!("/runs/{id}")))
+}
+
+/// What someone found on the host.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Found {
+    found: String,
+}
+
+/// Notes what someone found on the host after an unknown outcome.
+///
+/// # Errors
+/// When its outcome is known.
+pub async fn settle(
+    extract::State(state): extract::State<AppState>,
+    principal: Principal,
+    Path(id): Path<String>,
+    Form(form): Form<Found>,
+) -> Result<Response, Problem> {
+    decide::settle_unknown(&state.decide(), known(&id)?, &principal.person(), &form.found).await?;
     Ok(see_other(&format!("/runs/{id}")))
 }
 

@@ -8,6 +8,7 @@ use sysop_common::grant::{Allowed, Grants};
 use sysop_common::ids::{HostId, hex, sha256};
 
 use super::host::side::{self, GrantRow};
+use crate::store::assignments::{Assignment, Selector};
 use crate::store::runs::{RiskFactor, Run};
 use crate::web::widgets::State;
 use crate::web::widgets::format;
@@ -215,9 +216,10 @@ pub fn may_do(grants: &Grants) -> String {
     words.join(", ")
 }
 
-/// What the host's owner allows, one line per action of the catalogue.
+/// What the host's owner allows, one line per action of the catalogue. It runs by itself where the
+/// owner's policy and an assignment both say so; `admin` may change the assignment.
 #[must_use]
-pub fn grants(grants: &Grants, agentless: bool) -> side::Grants {
+pub fn grants(grants: &Grants, assigned: &[Assignment], admin: bool) -> side::Grants {
     let rows = [
         ("restart_service", "Restart services"),
         ("start_service", "Start services"),
@@ -225,31 +227,47 @@ pub fn grants(grants: &Grants, agentless: bool) -> side::Grants {
         ("kill_process", "Kill processes"),
         ("cleanup_temp_files", "Clean up temporary files"),
     ];
-    let row = |(action, words): (&str, &str)| {
-        let allowed: Vec<&Allowed> = grants.of(action).collect();
-        let limits: Vec<&str> = allowed
-            .iter()
-            .flat_map(|a| a.units.iter().chain(&a.roots).chain(&a.processes))
-            .map(String::as_str)
-            .collect();
-        let how = if !grants.executor || allowed.is_empty() {
-            None
-        } else if allowed.iter().any(|allowed| allowed.automatic) {
-            Some("by itself".to_owned())
-        } else {
-            Some("after approval".to_owned())
-        };
-        GrantRow {
-            words: words.to_owned(),
-            limits: if how.is_some() { limits.join(", ") } else { String::new() },
-            how,
-        }
-    };
     side::Grants {
-        actions: if grants.executor { rows.into_iter().map(row).collect() } else { Vec::new() },
+        actions: if grants.executor {
+            rows.map(|(action, words)| grant(grants, assigned, admin, action, words)).to_vec()
+        } else {
+            Vec::new()
+        },
         protected: grants.protected.clone(),
         executor: grants.executor,
-        agentless,
+        agentless: false,
+    }
+}
+
+fn grant(
+    grants: &Grants,
+    assigned: &[Assignment],
+    admin: bool,
+    action: &'static str,
+    words: &str,
+) -> GrantRow {
+    let allowed: Vec<&Allowed> = grants.of(action).collect();
+    let limits = allowed.iter().flat_map(|a| a.units.iter().chain(&a.roots).chain(&a.processes));
+    let limits: Vec<&str> = limits.map(String::as_str).collect();
+    let by_policy = allowed.iter().any(|allowed| allowed.automatic);
+    let flagged = |own: bool| {
+        assigned
+            .iter()
+            .any(|a| a.action == action && a.automatic && matches!(a.selector, Selector::Host(_)) == own)
+    };
+    let (how, change) = match (allowed.is_empty(), by_policy, flagged(true), flagged(false)) {
+        (true, ..) => (None, None),
+        (_, false, ..) => (Some("asks first"), None),
+        (.., true, _) => (Some("by itself"), Some(false)),
+        (.., true) => (Some("by itself, by label"), None),
+        _ => (Some("asks first"), Some(true)),
+    };
+    GrantRow {
+        words: words.to_owned(),
+        action,
+        limits: limits.join(", "),
+        how: how.map(str::to_owned),
+        change: change.filter(|_| admin),
     }
 }
 
@@ -270,6 +288,39 @@ mod tests {
         ] {
             assert_ne!(one, other);
         }
+    }
+
+    #[test]
+    fn it_runs_by_itself_only_where_owner_and_admin_both_say_so() {
+        let host = "0190b6a5-7c1e-7c3a-9f00-1c2d3e4f5a6b".parse().unwrap();
+        let policy = |automatic| Grants {
+            executor: true,
+            allow: vec![Allowed {
+                action: "restart_service".into(),
+                units: vec!["*".into()],
+                automatic,
+                ..Allowed::default()
+            }],
+            ..Grants::default()
+        };
+        let flag = |automatic| Assignment {
+            id: "a".into(),
+            selector: Selector::Host(host),
+            action: "restart_service".into(),
+            automatic,
+            created_by: "ann".into(),
+            created_at: sysop_common::time::UnixMs(0),
+        };
+        for (owner, admin, how, change) in [
+            (false, true, "asks first", None),
+            (true, false, "asks first", Some(true)),
+            (true, true, "by itself", Some(false)),
+        ] {
+            let shown = grants(&policy(owner), &[flag(admin)], true);
+            assert_eq!((shown.actions[0].how.as_deref(), shown.actions[0].change), (Some(how), change));
+            assert_eq!(shown.actions[1].how, None);
+        }
+        assert_eq!(grants(&policy(true), &[], false).actions[0].change, None, "not for others than admins");
     }
 
     #[test]

@@ -92,6 +92,9 @@ fn detail(row: &audit::AuditRow) -> String {
     let details: Value = serde_json::from_str(&row.detail).unwrap_or(Value::Null);
     let plain = details.as_object().into_iter().flatten().filter_map(|(key, value)| match value {
         Value::String(text) if !text.is_empty() && text.len() <= 120 => Some(format!("{key} {text}")),
+        Value::Number(at) if key.ends_with("_at") => {
+            Some(format!("{} {} UTC", key.trim_end_matches("_at"), format::clock(at.as_i64()?)))
+        }
         Value::Number(number) => Some(format!("{key} {number}")),
         Value::Bool(yes) => Some(format!("{key} {}", if *yes { "yes" } else { "no" })),
         _ => None,

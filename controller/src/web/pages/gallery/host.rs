@@ -108,6 +108,8 @@ fn web_07() -> HostView {
     ];
     let grant = |words: &str, how: Option<&str>, limits: &str| GrantRow {
         words: words.into(),
+        action: "restart_service",
+        change: how.map(|how| how != "by itself"),
         how: how.map(str::to_owned),
         limits: limits.into(),
     };

@@ -77,6 +77,7 @@ fn verified() -> RunView {
         output: Some(Output { text: "● nginx.service - A high performance web server\n   Active: active (running)\n   Main PID: 21877 (nginx)".into(), bytes: 48_213, kept: 16_384 }),
         proposal: None,
         may_cancel: false,
+        may_settle: false,
     }
 }
 

@@ -12,7 +12,8 @@ use super::{HostView, OpenIncident};
 use crate::store::incidents::{Incident, IncidentFilter};
 use crate::store::runs::{Run, RunFilter};
 use crate::store::samples::{Latest, RowsAt};
-use crate::store::{StoreError, hosts, incidents};
+use crate::store::users::Role;
+use crate::store::{StoreError, assignments, hosts, incidents};
 use crate::web::pages::shared::HostRef;
 use crate::web::pages::source::{Source, Trouble};
 use crate::web::pages::words;
@@ -27,13 +28,10 @@ const UNITS: usize = 60;
 ///
 /// # Errors
 /// When the store cannot be read, or has no such host.
-pub async fn fill(
-    source: Source<'_>,
-    id: HostId,
-    range: Range,
-    may_run: bool,
-) -> Result<HostView, StoreError> {
+pub async fn fill(source: Source<'_>, id: HostId, range: Range, role: Role) -> Result<HostView, StoreError> {
     let host = hosts::get(source.db, id).await?;
+    let assigned = assignments::of_host(&mut *source.db.reader().await?, id).await?;
+    let may_run = role >= Role::Operator;
     let latest = source.samples.latest(id);
     let incidents =
         incidents::list(source.db, IncidentFilter { host: Some(id), limit: 6, ..filter() }).await?;
@@ -72,7 +70,7 @@ pub async fn fill(
         processes: processes(source, id, Order::Cpu, None).await?,
         units_total: units.len() as u64,
         units: unit_rows(&units, may_run && host.grants.executor),
-        grants: words::grants(&host.grants, false),
+        grants: words::grants(&host.grants, &assigned, role == Role::Admin),
         incidents: incidents.iter().map(|incident| Source::incident_line(incident, &names, None)).collect(),
         runs: runs.iter().map(|run| Source::run_line(run, &names)).collect(),
         may_run: may_run && host.grants.executor,

@@ -3,8 +3,9 @@
 use maud::{Markup, html};
 
 use super::HostView;
+use crate::web::layout::Ctx;
 use crate::web::widgets::state::{Size, State, chip, shape_named};
-use crate::web::widgets::{card, format, icon_small, icons};
+use crate::web::widgets::{card, form, format, icon_small, icons};
 
 /// A systemd service.
 #[derive(Debug, Clone)]
@@ -39,8 +40,12 @@ pub struct Grants {
 pub struct GrantRow {
     /// In words: `Restart services`.
     pub words: String,
+    /// The action's name.
+    pub action: &'static str,
     /// `by itself`, `after approval`; `None` when it is not allowed.
     pub how: Option<String>,
+    /// What an admin can change about it: whether it runs by itself.
+    pub change: Option<bool>,
     /// Which units, directories or processes: `nginx.service, php*-fpm.service`.
     pub limits: String,
 }
@@ -81,7 +86,8 @@ impl UnitRow {
 }
 
 /// What the host's owner allows.
-pub(super) fn grants(name: &str, grants: &Grants) -> Markup {
+pub(super) fn grants(ctx: &Ctx, view: &HostView) -> Markup {
+    let (name, grants) = (&view.name, &view.grants);
     let body = html! {
         div class="cb stack s" {
             p class="small t2" {
@@ -99,6 +105,7 @@ pub(super) fn grants(name: &str, grants: &Grants) -> Markup {
                     }
                     span class="t3 pushed" { (row.how.as_deref().unwrap_or("not allowed")) }
                 }
+                @if let Some(automatic) = row.change { (row.switch(ctx, &view.id, automatic)) }
             }
             @if !grants.protected.is_empty() {
                 p class="small t3" { "Protected: " @for unit in &grants.protected { code { (unit) } " " } }
@@ -106,4 +113,21 @@ pub(super) fn grants(name: &str, grants: &Grants) -> Markup {
         }
     };
     card("grants", "What may be done here", html! {}, body)
+}
+
+impl GrantRow {
+    /// The admin's half of running by itself; the other half is the owner's policy.
+    fn switch(&self, ctx: &Ctx, host: &str, automatic: bool) -> Markup {
+        let words = if automatic { "Let it run by itself" } else { "Ask first again" };
+        form::post(
+            ctx,
+            &format!("/hosts/{host}/assignments"),
+            "assign",
+            html! {
+                (form::hidden("action", self.action))
+                (form::hidden("automatic", if automatic { "on" } else { "off" }))
+                button class="btn s" { (words) }
+            },
+        )
+    }
 }

@@ -53,10 +53,7 @@ pub async fn fill(source: Source<'_>, id: i64, viewer: &Viewer) -> Result<Incide
         closed: incident.closed_at.map(|at| (at.0, incident.close_why.clone().unwrap_or_default())),
         verdict: verdict(&incident, &host.name),
         signals: incident.findings.len() as u64,
-        found: format!(
-            "Found by rules {} after it began, without a model",
-            format::duration(incident.opened_at.since(onset))
-        ),
+        found: found(incident.opened_at.since(onset)),
         confidence: (incident.confidence > 0).then(|| f64::from(incident.confidence) / 100.0),
         track: None,
         chain: chain(&incident),
@@ -73,6 +70,15 @@ pub async fn fill(source: Source<'_>, id: i64, viewer: &Viewer) -> Result<Incide
         may_ack: viewer.role >= crate::store::users::Role::Operator,
         host,
     })
+}
+
+fn found(after_ms: i64) -> String {
+    let after = if after_ms < 1_000 {
+        "as it began".to_owned()
+    } else {
+        format!("{} after it began", format::duration(after_ms))
+    };
+    format!("Found by rules {after}, without a model")
 }
 
 /// Effect and cause as one sentence; the culprit's name is marked where it occurs.

@@ -82,7 +82,10 @@ pub fn fill(run: &Run, host: HostRef, offer: Option<&Offer>, viewer: &Viewer) ->
         irreversible: action.entry().irreversible,
         check: offer.map_or_else(|| words::check(action), |offer| offer.expect.clone()),
         failure: words::FAILURE.to_owned(),
-        caveat: offer.map(|offer| offer.not_fixed.clone()).filter(|text| !text.is_empty()),
+        caveat: offer
+            .map(|offer| offer.not_fixed.as_str())
+            .filter(|text| !text.is_empty())
+            .map(|text| format!("Not repaired by this: {text}.")),
         why_asked: Some(run.reason.clone()).filter(|reason| waits && !reason.is_empty()),
         risk: run.risk,
         factors: words::factors(&run.risk_factors),

@@ -54,13 +54,14 @@ pub async fn fill(source: Source<'_>, id: OrderId, viewer: &Viewer) -> Result<Ru
         output: output(source, &run).await?,
         proposal: waits.then(|| proposal::fill(&run, host, offer, viewer)),
         may_cancel,
+        may_settle: viewer.role >= Role::Operator && run.state == RunState::Unknown && run.pending,
     })
 }
 
 fn step(event: &RunEvent, host: &str) -> Step {
     let detail: Value = serde_json::from_str(&event.detail).unwrap_or(Value::Null);
     let text = |key: &str| detail.get(key).and_then(Value::as_str).map(str::to_owned);
-    let by = text("by");
+    let by = text("by").filter(|by| by != "nobody yet");
     let (state, word) = match RunState::from_word(&event.state) {
         Some(state) => run_state(state),
         None => other(&event.state, &detail),
