@@ -463,7 +463,7 @@ fn mutate(disks: &TestDisks, mutation: &Mutation) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
     fn no_damage_panics_or_gives_a_second_start(mutation in mutation()) {
