@@ -50,6 +50,7 @@ async fn the_secret_of_the_settings_makes_an_admin_who_must_change_it() {
     let done = web.sign_in("admin", PASSWORD).await;
     assert_eq!(done.location(), "/password");
     let cookie = done.cookie();
+    assert_eq!(web.send(get("/").cookie(&cookie)).await.location(), "/password");
     let api = web.send(get("/api/v1/users").cookie(&cookie)).await;
     assert_eq!((api.status, api.field().as_str()), (StatusCode::FORBIDDEN, "password"));
     let page = web.send(get("/password").cookie(&cookie)).await.text();

@@ -2,8 +2,10 @@
 
 mod bad_input;
 mod doors;
+mod hostile;
 mod matrix;
 mod pages;
+mod sockets;
 mod streams;
 
 use std::collections::BTreeMap;
