@@ -181,6 +181,24 @@ pub async fn claim(
         labels::put_labels(&mut tx, newcomer.host, given, "admin").await?;
     }
     certificates::insert(&mut tx, newcomer.fingerprint, newcomer.host, newcomer.not_after, now).await?;
+    sqlx::query("UPDATE hosts SET enrolled_by = ? WHERE id = ?")
+        .bind(&token.id)
+        .bind(newcomer.host.to_string())
+        .execute(&mut *tx)
+        .await?;
     tx.commit().await?;
     Ok(true)
+}
+
+/// The newest host that came, or came back, by the token with this id.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn newest_host(db: &Db, token: &str) -> Result<Option<HostId>, StoreError> {
+    let row: Option<String> =
+        sqlx::query_scalar("SELECT id FROM hosts WHERE enrolled_by = ? ORDER BY id DESC LIMIT 1")
+            .bind(token)
+            .fetch_optional(db.read())
+            .await?;
+    row.map(|id| super::parse("host id", &id)).transpose()
 }

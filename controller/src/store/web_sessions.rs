@@ -140,6 +140,19 @@ pub async fn end(conn: &mut Conn, hash: &[u8; 32]) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Deletes sessions that are over or were unused for `idle_ms`; tells how many.
+///
+/// # Errors
+/// Only the store's.
+pub async fn forget(db: &Db, idle_ms: i64, now: UnixMs) -> Result<u64, StoreError> {
+    let done = sqlx::query("DELETE FROM web_sessions WHERE expires_at <= ? OR last_seen <= ?")
+        .bind(now.0)
+        .bind(now.plus(-idle_ms).0)
+        .execute(db.write())
+        .await?;
+    Ok(done.rows_affected())
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::users::{self, NewUser};
@@ -183,6 +196,8 @@ mod tests {
             count += i64::from(one.await);
         }
         assert_eq!(count, MOST_PER_USER);
+        assert_eq!(forget(&db, 100, UnixMs(510)).await.unwrap(), 0);
+        assert_eq!(forget(&db, 100, UnixMs(601)).await.unwrap(), 14);
         let mut tx = db.begin().await.unwrap();
         users::set_password(&mut tx, &ann.id, "y", false).await.unwrap();
         tx.commit().await.unwrap();

@@ -20,6 +20,7 @@ pub mod peer;
 pub mod readings;
 pub mod router;
 pub mod serve;
+mod sweep;
 pub mod session;
 pub mod state;
 pub mod summary;

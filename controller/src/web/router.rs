@@ -168,7 +168,12 @@ pub(super) fn need(method: &Method, path: &str) -> Option<Need> {
 /// The whole application.
 #[must_use]
 pub fn router(state: AppState) -> Router {
-    mount()
+    layered(mount(), state)
+}
+
+/// Puts the layers around routes.
+pub(super) fn layered(routes: Router<AppState>, state: AppState) -> Router {
+    routes
         .fallback(async || Problem::not_found("page"))
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .layer(from_fn_with_state(state.clone(), idempotency::once))

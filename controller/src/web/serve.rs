@@ -23,6 +23,7 @@ use tower::ServiceExt as _;
 use super::limits::{CONNECTIONS, HEADER_BYTES, HEADER_TIME};
 use super::peer::Peer;
 use super::router;
+use super::sweep;
 use super::state::AppState;
 
 /// Time for open requests to end when the controller stops.
@@ -41,6 +42,7 @@ pub async fn serve(
     tls: Option<Arc<ServerConfig>>,
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
+    let sweeping = tokio::spawn(sweep::run(state.clone()));
     let app = router::router(state);
     let tls = tls.map(TlsAcceptor::from);
     let open = Arc::new(Semaphore::new(CONNECTIONS));
@@ -68,6 +70,7 @@ pub async fn serve(
             }
         });
     }
+    sweeping.abort();
     if tokio::time::timeout(STOP_TIME, graceful.shutdown()).await.is_err() {
         tracing::debug!("connections were cut at stop");
     }

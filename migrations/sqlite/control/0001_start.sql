@@ -35,9 +35,12 @@ CREATE TABLE hosts (
     lease         INTEGER NOT NULL DEFAULT 0,
     lease_owner   TEXT NOT NULL DEFAULT '',
     -- 0 ordinary, 1 critical: raises the risk of every action on it.
-    criticality   INTEGER NOT NULL DEFAULT 0
+    criticality   INTEGER NOT NULL DEFAULT 0,
+    -- Id of the enrolment token by which it came, or came back.
+    enrolled_by   TEXT NOT NULL DEFAULT ''
 ) STRICT;
 CREATE INDEX hosts_name ON hosts (name);
+CREATE INDEX hosts_enrolled_by ON hosts (enrolled_by);
 
 -- Labels with source 'agent' begin with 'host.' and are for display; those with source 'admin' may
 -- select for rights and automation.

@@ -182,3 +182,20 @@ async fn every_answer_carries_the_headers_and_an_id() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_handler_that_panics_ends_its_request_alone_and_tells_nothing() {
+    let web = Web::new().await;
+    let boom = axum::routing::get(async || -> &'static str { panic!("the secret reason") });
+    let routes = axum::Router::new().route("/boom", boom.clone()).route("/api/v1/boom", boom);
+    let app = super::super::router::layered(routes, web.state.clone());
+    let web = Web { app, ..web };
+    let page = web.send(get("/boom")).await;
+    assert_eq!(page.status, StatusCode::INTERNAL_SERVER_ERROR);
+    let id = page.header("x-request-id").to_owned();
+    assert!(page.text().contains(&id) && !page.text().contains("secret"), "{}", page.text());
+    let api = web.send(get("/api/v1/boom")).await;
+    assert_eq!((api.status, api.header("content-type")), (StatusCode::INTERNAL_SERVER_ERROR, "application/problem+json"));
+    assert!(!api.text().contains("secret"));
+    assert_eq!(web.send(get("/api/health")).await.status, StatusCode::NOT_FOUND);
+}

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sysop_common::action::Risk;
 
 use super::{Arrived, Power, WaitView};
-use crate::store::enrollment_tokens::{self, EnrollmentToken};
+use crate::store::enrollment_tokens;
 use crate::store::{StoreError, hosts};
 use crate::web::pages::shared::HostRef;
 use crate::web::pages::source::{Source, fullest};
@@ -66,8 +66,9 @@ pub async fn wait(source: Source<'_>, token: &str) -> Result<Option<WaitView>, S
     let mut view =
         WaitView { expired: token.uses == 0 && token.expires_at <= source.now, ..WaitView::default() };
     if token.uses > 0
-        && let Some(host) = newcomer(source, &token).await?
+        && let Some(host) = enrollment_tokens::newest_host(source.db, &token.id).await?
     {
+        let host = hosts::get(source.db, host).await?;
         view.enrolled_ms = Some(host.created_at.0);
         view.certificate_until_ms = Some(host.created_at.0);
         let latest = source.samples.latest(host.id);
@@ -75,24 +76,6 @@ pub async fn wait(source: Source<'_>, token: &str) -> Result<Option<WaitView>, S
         view.host = Some(arrived(&host, latest.as_ref()));
     }
     Ok(Some(view))
-}
-
-/// The newest host that came while the token was good, with the token's labels: a token does not record
-/// who used it.
-async fn newcomer(source: Source<'_>, token: &EnrollmentToken) -> Result<Option<hosts::Host>, StoreError> {
-    if let Some(host) = token.recovers {
-        return hosts::get(source.db, host).await.map(Some);
-    }
-    let fits = |host: &hosts::Host| {
-        let labels = token
-            .labels
-            .iter()
-            .all(|(name, value)| host.labels.get(name).is_some_and(|have| have.value == *value));
-        host.created_at >= token.created_at && host.created_at <= token.expires_at && labels
-    };
-    let mut found = source.hosts().await?;
-    found.retain(fits);
-    Ok(found.into_iter().max_by_key(|host| host.created_at))
 }
 
 fn arrived(host: &hosts::Host, latest: Option<&crate::store::samples::Latest>) -> Arrived {
