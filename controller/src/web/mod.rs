@@ -20,10 +20,10 @@ pub mod peer;
 pub mod readings;
 pub mod router;
 pub mod serve;
-mod sweep;
 pub mod session;
 pub mod state;
 pub mod summary;
+mod sweep;
 #[cfg(test)]
 mod tests;
 pub mod widgets;

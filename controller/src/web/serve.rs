@@ -23,8 +23,8 @@ use tower::ServiceExt as _;
 use super::limits::{CONNECTIONS, HEADER_BYTES, HEADER_TIME};
 use super::peer::Peer;
 use super::router;
-use super::sweep;
 use super::state::AppState;
+use super::sweep;
 
 /// Time for open requests to end when the controller stops.
 const STOP_TIME: Duration = Duration::from_millis(1200);

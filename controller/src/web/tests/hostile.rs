@@ -36,7 +36,8 @@ async fn plant(payload: &str) -> Planted {
     let (db, host, now) = (&web.state.db, fixture::host_id(1), web.state.now());
     testing::host(db, host, payload).await;
     let mut inventory = fixture::inventory(false);
-    for text in [&mut inventory.os, &mut inventory.kernel, &mut inventory.cpu_model, &mut inventory.hostname] {
+    for text in [&mut inventory.os, &mut inventory.kernel, &mut inventory.cpu_model, &mut inventory.hostname]
+    {
         *text = payload.to_owned();
     }
     inventory.virtualization = payload.to_owned();
@@ -79,7 +80,14 @@ async fn plant(payload: &str) -> Planted {
     let asked = serde_urlencoded::to_string([("q", payload)]).unwrap();
     let waiting = runs::list(db, runs::RunFilter { limit: 9, ..Default::default() }).await.unwrap();
     let mut paths: Vec<String> = [
-        "/", "/hosts", "/hosts?view=cards", "/incidents", "/incidents?show=all", "/approvals", "/runs", "/audit",
+        "/",
+        "/hosts",
+        "/hosts?view=cards",
+        "/incidents",
+        "/incidents?show=all",
+        "/approvals",
+        "/runs",
+        "/audit",
         "/hosts/new",
     ]
     .map(str::to_owned)
@@ -94,7 +102,15 @@ async fn plant(payload: &str) -> Planted {
         format!("/incidents/{incident}"),
         format!("/runs/{run}"),
         format!("/runs/new?host={host}"),
-        format!("/runs/new?{}", serde_urlencoded::to_string([("host", host.to_string().as_str()), ("action", "restart_service"), ("unit", payload)]).unwrap()),
+        format!(
+            "/runs/new?{}",
+            serde_urlencoded::to_string([
+                ("host", host.to_string().as_str()),
+                ("action", "restart_service"),
+                ("unit", payload)
+            ])
+            .unwrap()
+        ),
         format!("/login?{}", serde_urlencoded::to_string([("next", payload)]).unwrap()),
         format!("/nowhere/{}", serde_urlencoded::to_string([("x", payload)]).unwrap()),
     ]);
@@ -127,7 +143,8 @@ async fn run(web: &Web, host: HostId, payload: &str) -> sysop_common::ids::Order
 }
 
 fn tick(payload: &str, at: i64, now: UnixMs) -> Arc<Stored> {
-    let columns = [metric::FS_TOTAL, metric::FS_FREE, metric::FS_AVAILABLE].map(|id| Column::new(id, payload).unwrap());
+    let columns =
+        [metric::FS_TOTAL, metric::FS_FREE, metric::FS_AVAILABLE].map(|id| Column::new(id, payload).unwrap());
     let schema = NamedSchema::new(Schema { columns: columns.into() });
     let time = now.plus((at - 2) * 10_000);
     let process = Process {
@@ -154,12 +171,20 @@ fn tick(payload: &str, at: i64, now: UnixMs) -> Arc<Stored> {
         processes: vec![process],
         units: vec![unit],
     };
-    Arc::new(Stored { tick: Arc::new(tick), schema, epoch: Epoch(1), boot: Boot(1), at: time, received_at: time })
+    Arc::new(Stored {
+        tick: Arc::new(tick),
+        schema,
+        epoch: Epoch(1),
+        boot: Boot(1),
+        at: time,
+        received_at: time,
+    })
 }
 
 /// The raw payload is nowhere, nor is the part of it that does harm.
 fn is_inert(text: &str, payload: &str) -> bool {
-    let harmful = ["<script>xss", "<img src=x", "<svg/onload", "onmouseover=\"xss", "<!--<script", "<b>\u{0}"];
+    let harmful =
+        ["<script>xss", "<img src=x", "<svg/onload", "onmouseover=\"xss", "<!--<script", "<b>\u{0}"];
     !text.contains(payload) && harmful.iter().all(|part| !text.contains(part))
 }
 
@@ -180,7 +205,10 @@ async fn injection_corpus_through_every_agent_string() {
             }
         }
         let found = web.send(get(&format!("/hosts/{}", fixture::host_id(1))).cookie(&session.cookie)).await;
-        assert!(found.text().contains("xss()") || payload.contains('\u{202e}'), "the host's page does not show it");
+        assert!(
+            found.text().contains("xss()") || payload.contains('\u{202e}'),
+            "the host's page does not show it"
+        );
         let api = web.send(get("/api/v1/hosts").by(&session)).await;
         assert_eq!(api.header("content-type"), "application/json");
         assert_eq!(api.json()["items"][0]["name"], payload);

@@ -195,7 +195,10 @@ async fn a_handler_that_panics_ends_its_request_alone_and_tells_nothing() {
     let id = page.header("x-request-id").to_owned();
     assert!(page.text().contains(&id) && !page.text().contains("secret"), "{}", page.text());
     let api = web.send(get("/api/v1/boom")).await;
-    assert_eq!((api.status, api.header("content-type")), (StatusCode::INTERNAL_SERVER_ERROR, "application/problem+json"));
+    assert_eq!(
+        (api.status, api.header("content-type")),
+        (StatusCode::INTERNAL_SERVER_ERROR, "application/problem+json")
+    );
     assert!(!api.text().contains("secret"));
     assert_eq!(web.send(get("/api/health")).await.status, StatusCode::NOT_FOUND);
 }

@@ -79,7 +79,9 @@ async fn headers_over_their_cap_and_noise_are_turned_away() {
     let web = Web::new().await;
     let listening = listen(&web).await;
     let long = format!("x-long: {}\r\n", "a".repeat(20_000));
-    for noise in [request("/api/health", &long), "\u{1}\u{2}nonsense\r\n\r\n".to_owned(), "GET\r\n\r\n".to_owned()] {
+    for noise in
+        [request("/api/health", &long), "\u{1}\u{2}nonsense\r\n\r\n".to_owned(), "GET\r\n\r\n".to_owned()]
+    {
         let stream = TcpStream::connect(listening.address).await.unwrap();
         let answer = exchange(stream, &noise).await;
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
