@@ -24,7 +24,7 @@ impl Sensor for Load {
         "load"
     }
 
-    fn read(&mut self, _: &mut Cycle, out: &mut Output) -> Result<(), ReadError> {
+    fn read(&mut self, cycle: &mut Cycle, out: &mut Output) -> Result<(), ReadError> {
         let text = self.loadavg.read_record()?;
         let mut line = text.line();
         let loads = [(metric::LOAD_1, "load 1"), (metric::LOAD_5, "load 5"), (metric::LOAD_15, "load 15")];
@@ -37,6 +37,7 @@ impl Sensor for Load {
         let tasks = line.word().ok_or_else(|| text.missing("threads"))?;
         let all = tasks.rsplit(|b| *b == b'/').next().and_then(number);
         out.put(metric::THREADS_TOTAL, Some(all.ok_or_else(|| line.bad("threads", tasks))?));
+        cycle.last_pid = line.word().and_then(number);
         Ok(())
     }
 }

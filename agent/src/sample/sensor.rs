@@ -30,6 +30,8 @@ pub(crate) struct Cycle {
     pub(crate) elapsed: Duration,
     /// Forks since boot, from the CPU sensor: without a new one there is no new process.
     pub(crate) forks: Option<u64>,
+    /// The pid given out last, from the load sensor.
+    pub(crate) last_pid: Option<u64>,
     /// CPU time spent in processes since boot in ms, from the CPU sensor.
     pub(crate) busy_ms: Option<u64>,
     /// Whether the kernel killed something for memory since the look before.

@@ -1,9 +1,10 @@
 //! The process sweep: who uses CPU, memory and storage most.
 //!
 //! The costly part is one read per process, so it is spared where it cannot tell anything new:
-//! descriptors of `/proc/PID/stat` stay open, the list of processes is read only after a fork, and
-//! processes that have been idle for a while are looked at in turns. The host's own CPU counter guards
-//! the last one: when it shows work that the processes looked at do not explain, all are looked at.
+//! descriptors of `/proc/PID/stat` stay open, the list of processes is read only after a fork and from the
+//! last known pid on, and processes that have been idle for a while are looked at in turns. The host's own
+//! CPU counter guards the last one: when it shows work that the processes looked at do not explain, all are
+//! looked at. The price: that an idle process ended is noticed up to six looks later.
 
 mod details;
 mod redact;
@@ -15,7 +16,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, PROC_SUPER_MAGIC};
 use sysop_common::metric;
 use sysop_common::sample::Process;
 
@@ -28,13 +29,13 @@ use crate::config::Redaction;
 /// Processes named for each of CPU, memory and storage.
 const TOP: usize = 10;
 /// Looks without CPU use after which a process is looked at in turns, and then more seldom.
-const QUIET: u8 = 6;
-const VERY_QUIET: u8 = 60;
+const QUIET: u8 = 3;
+const VERY_QUIET: u8 = 30;
 /// Every so many looks.
 const TURN: u64 = 3;
 const SELDOM: u64 = 6;
 /// Share of one core, as its inverse, that may stay unexplained; beyond it everybody is looked at.
-const UNEXPLAINED: u32 = 100;
+const UNEXPLAINED: u32 = 50;
 
 /// The process sensor.
 #[derive(Debug)]
@@ -45,7 +46,10 @@ pub(super) struct Processes {
     resolver: Resolver,
     ticks_per_second: u64,
     page: u64,
+    /// Whether the folder is the kernel's own, whose listing can begin at a pid.
+    kernels: bool,
     forks: Option<u64>,
+    last_pid: Option<u32>,
     busy_ms: Option<u64>,
 }
 
@@ -58,20 +62,20 @@ impl Processes {
             resolver: Resolver::new(etc, redaction),
             ticks_per_second: rustix::param::clock_ticks_per_second().max(1),
             page: rustix::param::page_size() as u64,
+            kernels: false,
             forks: None,
+            last_pid: None,
             busy_ms: None,
         }
     }
 
     fn sweep(&mut self, folder: &OwnedFd, cycle: &Cycle) -> Result<(), ReadError> {
-        let known = cycle.forks.is_some() && cycle.forks == self.forks;
-        self.forks = cycle.forks;
-        if !known || cycle.slow {
-            self.table.list(folder).map_err(|error| ReadError::io(&self.root, error))?;
+        self.table.begin();
+        if let Some(from) = self.listed_from(cycle) {
+            self.table.list(folder, from).map_err(|error| ReadError::io(&self.root, error))?;
         }
         let busy = self.busy_ms.zip(cycle.busy_ms).map(|(before, now)| now.saturating_sub(before));
         self.busy_ms = cycle.busy_ms;
-        self.table.begin();
         self.table.read(folder, |entry| is_due(entry, cycle.number));
         if !self.explains(busy, cycle.elapsed) {
             self.table.read(folder, |_| true);
@@ -80,12 +84,32 @@ impl Processes {
         Ok(())
     }
 
+    /// Which part of the list is to be read: nothing while nobody forked, all of it (`Some(None)`) when slow facts
+    /// are due or pids began anew from below, and else what lies above the last pid known.
+    fn listed_from(&mut self, cycle: &Cycle) -> Option<Option<u32>> {
+        let same = cycle.forks.is_some() && cycle.forks == self.forks;
+        self.forks = cycle.forks;
+        if same && !cycle.slow {
+            return None;
+        }
+        let last_pid = cycle.last_pid.and_then(|pid| u32::try_from(pid).ok());
+        // Kept from list to list: whoever came after the last one has a higher pid than this.
+        let before = std::mem::replace(&mut self.last_pid, last_pid);
+        if cycle.slow {
+            return Some(None);
+        }
+        match (self.kernels, before, last_pid) {
+            (true, Some(before), Some(now)) if now >= before => Some(Some(before)),
+            _ => Some(None),
+        }
+    }
+
     /// Whether the processes looked at did the work that the host's counter shows.
     fn explains(&self, busy_ms: Option<u64>, elapsed: Duration) -> bool {
         let Some(busy) = busy_ms else { return false };
         let seen = self.table.used_ticks().saturating_mul(1000) / self.ticks_per_second;
-        // Both are rounded to ticks.
-        let slack = elapsed.checked_div(UNEXPLAINED).unwrap_or_default().max(Duration::from_millis(20));
+        // Both sides are rounded to ticks, theirs once for each process.
+        let slack = elapsed.checked_div(UNEXPLAINED).unwrap_or_default().max(Duration::from_millis(50));
         u128::from(busy) <= u128::from(seen) + slack.as_millis()
     }
 
@@ -96,6 +120,7 @@ impl Processes {
             let Some(entry) = self.table.entry_mut(at) else { continue };
             let age = Duration::from_secs(uptime.saturating_sub(entry.start_ticks / self.ticks_per_second));
             self.resolver.resolve(folder, entry, age);
+            entry.complete(folder);
             let Some(details) = &entry.details else { continue };
             out.processes.push(Process {
                 comm: clean(&entry.comm),
@@ -129,7 +154,12 @@ impl Sensor for Processes {
     fn read(&mut self, cycle: &mut Cycle, out: &mut Output) -> Result<(), ReadError> {
         let folder = match self.folder.take() {
             Some(folder) => folder,
-            None => open_folder(&self.root)?,
+            None => {
+                let folder = open_folder(&self.root)?;
+                let kind = rustix::fs::fstatfs(&folder).map(|stat| stat.f_type);
+                self.kernels = kind == Ok(PROC_SUPER_MAGIC);
+                folder
+            }
         };
         let swept = self.sweep(&folder, cycle);
         if swept.is_ok() {
@@ -156,13 +186,6 @@ fn open_below(folder: &OwnedFd, name: &str) -> rustix::io::Result<OwnedFd> {
 /// Reads at most `buffer` of a file below `folder`; the number of bytes, `None` when it is not readable.
 fn read_below(folder: &OwnedFd, name: &str, buffer: &mut [u8]) -> Option<usize> {
     let file = File::from(open_below(folder, name).ok()?);
-    let mut length = 0;
-    while length < buffer.len() {
-        match rustix::io::pread(&file, &mut buffer[length..], length as u64) {
-            Ok(0) => break,
-            Ok(got) => length += got,
-            Err(_) => return None,
-        }
-    }
-    Some(length)
+    // The kernel gives these files in one piece.
+    rustix::io::pread(&file, buffer, 0).ok()
 }

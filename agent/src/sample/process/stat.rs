@@ -9,6 +9,8 @@ pub(super) struct Stat<'a> {
     pub(super) state: u8,
     /// User and system time so far, in clock ticks.
     pub(super) cpu_ticks: u64,
+    /// The same of its children that ended and were waited for, and of theirs.
+    pub(super) children_ticks: u64,
     pub(super) threads: u32,
     /// Start in clock ticks since boot.
     pub(super) start_ticks: u64,
@@ -27,10 +29,19 @@ pub(super) fn parse(bytes: &[u8]) -> Option<Stat<'_>> {
     let mut skip = |count: usize| fields.nth(count).and_then(number);
     let user = skip(10)?;
     let system = skip(0)?;
-    let threads = u32::try_from(skip(4)?).ok()?;
+    let children = skip(0)?.saturating_add(skip(0)?);
+    let threads = u32::try_from(skip(2)?).ok()?;
     let start_ticks = skip(1)?;
     let rss_pages = skip(1)?;
-    Some(Stat { comm, state, cpu_ticks: user.saturating_add(system), threads, start_ticks, rss_pages })
+    Some(Stat {
+        comm,
+        state,
+        cpu_ticks: user.saturating_add(system),
+        children_ticks: children,
+        threads,
+        start_ticks,
+        rss_pages,
+    })
 }
 
 /// Bytes that a process read from and wrote to storage; `None` when the format is foreign.
@@ -46,14 +57,14 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const LINE: &str = "4242 (a b) c) S 1 4242 4242 0 -1 4194304 100 0 0 0 12 34 0 0 20 0 7 0 132960 3133440 \
+    const LINE: &str = "4242 (a b) c) S 1 4242 4242 0 -1 4194304 100 0 0 0 12 34 5 6 20 0 7 0 132960 3133440 \
                         408 18446744073709551615 1 1 0 0 0";
 
     #[test]
     fn names_may_hold_parentheses_and_blanks() {
         let stat = parse(LINE.as_bytes()).unwrap();
         assert_eq!(stat.comm, b"a b) c");
-        assert_eq!((stat.state, stat.cpu_ticks, stat.threads), (b'S', 46, 7));
+        assert_eq!((stat.state, stat.cpu_ticks, stat.children_ticks, stat.threads), (b'S', 46, 11, 7));
         assert_eq!((stat.start_ticks, stat.rss_pages), (132_960, 408));
     }
 

@@ -25,6 +25,9 @@ pub(crate) enum BusError {
     /// No answer in time.
     #[error("no answer in time")]
     Timeout,
+    /// It failed in a look before this one, and is tried again later.
+    #[error("{0}")]
+    Before(String),
     /// The called method failed.
     #[error("systemd answered with an error")]
     Failed,

@@ -50,7 +50,9 @@ pub(super) struct Units {
     /// Serial of a list that has not come yet.
     awaited: Option<u32>,
     late: u32,
+    /// Look before which the bus is not tried again, and what failed in the last attempt.
     retry_at: u64,
+    failed: Option<String>,
     by_pattern: bool,
 }
 
@@ -83,6 +85,7 @@ impl Units {
             awaited: None,
             late: 0,
             retry_at: 0,
+            failed: None,
             by_pattern: true,
         }
     }
@@ -283,11 +286,13 @@ impl Sensor for Units {
     }
 
     fn read(&mut self, cycle: &mut Cycle, out: &mut Output) -> Result<(), ReadError> {
-        if self.bus.is_none() && !(self.socket.exists() && self.booted.exists()) {
-            return Ok(());
-        }
         if cycle.number < self.retry_at {
-            return Err(BusError::Timeout.into());
+            return self.failed.as_ref().map_or(Ok(()), |error| Err(BusError::Before(error.clone()).into()));
+        }
+        if self.bus.is_none() && !(self.socket.exists() && self.booted.exists()) {
+            self.failed = None;
+            self.retry_at = cycle.number + TURNS;
+            return Ok(());
         }
         let deadline = Instant::now() + TIME;
         let had_bus = self.bus.is_some();
@@ -301,8 +306,10 @@ impl Sensor for Units {
             self.bus = None;
             self.late = 0;
             self.retry_at = cycle.number + RETRY;
+            self.failed = Some(error.to_string());
             return Err(error.into());
         }
+        self.failed = None;
         out.units.extend(self.known.values().map(|known| known.unit.clone()));
         Ok(())
     }

@@ -152,24 +152,21 @@ impl Redaction {
     /// Looks for a name that announces a secret.
     fn announced(&self, word: &str, program: bool) -> Announced {
         for (start, run) in runs(word, |c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-')) {
-            if !rules::is_key(run, &self.keys) {
-                continue;
-            }
             let end = start + run.len();
             let after = word[end..].trim_start_matches(['"', '\'', '\\', ']', ')']);
-            let separator = after.chars().next();
-            if let Some(separator @ ('=' | ':')) = separator {
-                let value = after[1..].trim_start_matches(['=', '>']);
-                let empty = value.trim_matches(['"', '\'', '\\']).is_empty();
-                return match (empty, separator) {
-                    (false, _) => Announced::Value(word.len() - value.len()),
-                    (true, ':') => Announced::Rest,
-                    (true, _) => Announced::NextWord,
-                };
+            let separator = after.chars().next().filter(|c| matches!(c, '=' | ':'));
+            let option = !program && start == 0 && after.is_empty();
+            if !(separator.is_some() || option) || !rules::is_key(run, &self.keys) {
+                continue;
             }
-            if !program && start == 0 && after.is_empty() {
-                return Announced::NextWord;
-            }
+            let Some(separator) = separator else { return Announced::NextWord };
+            let value = after[1..].trim_start_matches(['=', '>']);
+            let empty = value.trim_matches(['"', '\'', '\\']).is_empty();
+            return match (empty, separator) {
+                (false, _) => Announced::Value(word.len() - value.len()),
+                (true, ':') => Announced::Rest,
+                (true, _) => Announced::NextWord,
+            };
         }
         Announced::Nothing
     }

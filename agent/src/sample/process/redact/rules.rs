@@ -125,13 +125,17 @@ pub(super) fn begins_like_key(run: &str, own: &[String]) -> bool {
     if run.len() <= PREFIX_REST {
         return false;
     }
-    let own = own.iter().map(String::as_str).filter(|prefix| !prefix.is_empty());
-    PREFIXES.into_iter().chain(own).any(|prefix| {
-        run.match_indices(prefix).any(|(at, _)| {
-            let free = at == 0 || !run.as_bytes()[at - 1].is_ascii_alphanumeric();
-            free && run.len() - at >= prefix.len() + PREFIX_REST
-        })
-    })
+    let bytes = run.as_bytes();
+    let begins = |at: usize| {
+        let rest = &bytes[at..];
+        let is = |prefix: &str| {
+            !prefix.is_empty()
+                && rest.len() >= prefix.len() + PREFIX_REST
+                && rest.starts_with(prefix.as_bytes())
+        };
+        PREFIXES.into_iter().any(is) || own.iter().any(|prefix| is(prefix))
+    };
+    (0..bytes.len() - PREFIX_REST).any(|at| (at == 0 || !bytes[at - 1].is_ascii_alphanumeric()) && begins(at))
 }
 
 /// Rows of [`OPTIONS`] whose program is named by `word`, as bits.
