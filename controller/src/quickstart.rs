@@ -44,7 +44,7 @@ impl Drop for LocalAgent {
 }
 
 /// Enrols the agent of this machine, unless it is enrolled, and starts it on a thread of its own.
-/// Its files are in `folder`; there is no policy in it, so nothing but readings is ever done.
+/// Its files are in `folder`; the policy there allows readings and nothing else.
 ///
 /// # Errors
 /// When it cannot be enrolled or no thread can be started.
@@ -98,8 +98,7 @@ fn settings(folder: &Path, controller: SocketAddr, interval: Duration) -> Config
         }
         at => at,
     };
-    let mut config = Config::default();
-    config.controller = reach.to_string();
+    let mut config = Config { controller: reach.to_string(), ..Config::default() };
     config.sample.interval = Span(interval);
     config.paths = Paths {
         state: folder.join("state"),

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use sysop_common::bytes::{self, Bytes};
+use sysop_common::bytes::Bytes;
 use sysop_common::ids::{Epoch, SchemaId, Seq};
 use sysop_common::sample::Schema;
 use sysop_common::sample::codec::{Decoder, Encoder};
@@ -144,13 +144,13 @@ impl Feed {
         self.live = Some(newest.seq);
         self.put_schema(newest.schema_id, &newest.schema, out)?;
         let frame = Bytes(newest.frame.clone());
-        Upward::Now(Now { schema: bytes::SchemaId(newest.schema_id.0), frame }).encode(out)
+        Upward::Now(Now { schema: newest.schema_id, frame }).encode(out)
     }
 
     fn begin(&mut self, epoch: Epoch, schema: SchemaId, batch: &mut Batch) {
         self.encoder.reset();
         self.chain = Some((epoch, schema));
-        batch.chain = Some(Chain { epoch, schema: bytes::SchemaId(schema.0) });
+        batch.chain = Some(Chain { epoch, schema });
     }
 
     fn put_schema(&mut self, id: SchemaId, schema: &Arc<Schema>, out: &mut Vec<u8>) -> Result<(), WireError> {

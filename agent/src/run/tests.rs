@@ -13,7 +13,7 @@ fn is_send<T: Send>(value: T) -> T {
 async fn an_agent_that_is_not_enrolled_says_what_to_do_and_its_future_may_move_between_threads() {
     let directory = tempfile::tempdir().unwrap();
     let config = Config::in_directory("127.0.0.1:1", directory.path());
-    let error = is_send(run(config.clone(), std::future::pending())).await.unwrap_err();
+    let error = Box::pin(is_send(run(config.clone(), std::future::pending()))).await.unwrap_err();
     assert!(error.to_string().contains("sysop-agent enroll"), "{error}");
     let enrolment = crate::Enrolment {
         config,

@@ -58,10 +58,10 @@ pub(super) async fn admit(State(state): State<AppState>, request: Request, next:
         Err(problem) => return answered(problem.into_response()),
     };
     if let Some(principal) = &principal {
-        if counts_as_use(&parts) {
-            if let Err(e) = note_use(&state, principal).await {
-                tracing::warn!("the use of a session was not noted: {e}");
-            }
+        if counts_as_use(&parts)
+            && let Err(e) = note_use(&state, principal).await
+        {
+            tracing::warn!("the use of a session was not noted: {e}");
         }
         parts.extensions.insert(principal.clone());
     }

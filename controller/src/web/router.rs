@@ -166,7 +166,6 @@ pub(super) fn need(method: &Method, path: &str) -> Option<Need> {
 }
 
 /// The whole application.
-#[must_use]
 pub fn router(state: AppState) -> Router {
     layered(mount(), state)
 }

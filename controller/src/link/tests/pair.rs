@@ -34,11 +34,10 @@ impl Running {
     fn start(config: Config) -> Self {
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(async move {
-            sysop_agent::run::run(config, async {
+            let stop = async {
                 let _ = stopped.await;
-            })
-            .await
-            .unwrap();
+            };
+            Box::pin(sysop_agent::run::run(config, stop)).await.unwrap();
         });
         Self { stop, task }
     }
