@@ -19,7 +19,7 @@ const PAGE: u32 = 1_000;
 /// What a sound database holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// SHA-256 of the CA's certificate that the heads were checked against: compare it with the
+    /// SHA-256, in hexadecimal, of the CA's certificate that the heads were checked against: compare it with the
     /// fingerprint that hosts were enrolled with.
     pub ca: Option<String>,
     /// The chains.
@@ -118,7 +118,7 @@ async fn check(conn: &mut Conn, anchors: &[Digest]) -> Result<Report, VerifyErro
     if let Some(anchor) = anchors.iter().find(|anchor| wanted.contains(anchor)) {
         return Err(VerifyError::MissingAnchor(*anchor));
     }
-    Ok(Report { ca: ca.map(|ca| format!("sha256:{}", hex(&sha256(&ca)))), chains, orders: orders.len() })
+    Ok(Report { ca: ca.map(|ca| hex(&sha256(&ca))), chains, orders: orders.len() })
 }
 
 /// The head that each signed order carries. An order that does not decode is the dispatch's matter.

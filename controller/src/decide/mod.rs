@@ -84,7 +84,11 @@ pub async fn run(ctx: Ctx, mut shutdown: watch::Receiver<bool>) {
 pub async fn look(ctx: &Ctx) -> Result<(), StoreError> {
     let open = incidents::open(&mut *ctx.db.reader().await?).await?;
     for incident in open.iter().filter(|incident| incident.host.is_some() && !incident.offers.is_empty()) {
-        save::decide(ctx, incident.id).await?;
+        match save::decide(ctx, incident.id).await {
+            // A person was faster; their signal brings the next look.
+            Err(StoreError::Conflict(why)) => tracing::debug!(incident = incident.id, why, "not decided"),
+            done => done?,
+        }
     }
     save::withdraw(ctx).await
 }
