@@ -9,6 +9,7 @@ use sysop_common::sample::codec::Decoder;
 use sysop_common::time::MINUTE_MS;
 use sysop_common::wire::Hello;
 use tokio::sync::Notify;
+use tokio::time::{Duration, Instant};
 
 use super::ack::Acks;
 use super::dedupe::{Numbers, Said};
@@ -83,6 +84,8 @@ impl Gate for Ingest {
                 schemas: VecDeque::new(),
                 acks: Acks::default(),
                 pending: VecDeque::new(),
+                // The first one need not wait.
+                inventory_at: Instant::now().checked_sub(Duration::from_secs(1)).unwrap_or_else(Instant::now),
             };
             Ok(Opened { intake: Box::new(intake), stored })
         })

@@ -11,9 +11,9 @@ use tokio::sync::Notify;
 use super::dedupe::Numbers;
 
 /// Bytes that a host may store at once.
-const BURST: i64 = 64 << 20;
-/// Bytes per second that a host may store in the long run: thrice an agent that samples each second.
-const RATE: i64 = 16 << 10;
+const BURST: i64 = 256 << 20;
+/// Bytes per second that a host may store in the long run: several times an agent that samples each second.
+const RATE: i64 = 32 << 10;
 
 /// A host, shared by its sessions and the writer.
 pub(super) struct HostCell {

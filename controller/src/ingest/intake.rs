@@ -6,11 +6,12 @@ use std::sync::atomic::Ordering;
 
 use sysop_common::bytes::Bytes;
 use sysop_common::ids::{Epoch, HostId, SchemaId};
+use sysop_common::sample::Schema;
 use sysop_common::sample::codec::Decoder;
-use sysop_common::sample::{Process, Schema, Tick, Unit};
 use sysop_common::time::UnixMs;
 use sysop_common::wire::{Ack, Gap, Inventory, Now, Samples};
 use tokio::sync::Notify;
+use tokio::time::{Duration, Instant};
 
 use super::Shared;
 use super::ack::Acks;
@@ -19,14 +20,18 @@ use super::dedupe::{Decision, Said};
 use super::host::HostCell;
 use crate::link::ports::{BoxFuture, Intake, Refused};
 use crate::store::hosts;
-use crate::store::samples::{Boot, HostGap, Incoming, NamedSchema, Stored};
+use crate::store::samples::{Boot, HostGap, Incoming, NamedSchema, Stored, tick_cost};
 
 /// Schemas that one session may have in use.
 const MAX_SCHEMAS: usize = 16;
 /// Clocks that differ by less than this are taken as equal.
 const SKEW_MS: i64 = 2_000;
-/// What a gap and a new epoch are charged, so that they are no way around the quota.
-const ROW_COST: usize = 512;
+/// What a gap and the start of a chain are charged: they are rows, and no way around the quota.
+const ROW_COST: usize = 4096;
+/// A tick is charged its frame, and at least this part of what it takes in memory.
+const UNFOLDS: usize = 64;
+/// Inventories of one host are stored at most this often.
+const INVENTORY_EVERY: Duration = Duration::from_secs(1);
 
 /// See [`Intake`].
 pub(super) struct SessionIntake {
@@ -46,6 +51,8 @@ pub(super) struct SessionIntake {
     pub(super) acks: Acks,
     /// Frames that came and wait for room.
     pub(super) pending: VecDeque<Bytes>,
+    /// When the last inventory was taken; the session's start before that.
+    pub(super) inventory_at: Instant,
 }
 
 fn refused(what: impl std::fmt::Display) -> Refused {
@@ -56,22 +63,6 @@ fn refused(what: impl std::fmt::Display) -> Refused {
 pub(super) fn skew(ours: UnixMs, theirs: UnixMs) -> i64 {
     let skew = ours.since(theirs);
     if skew.saturating_abs() <= SKEW_MS { 0 } else { skew }
-}
-
-/// Bytes that a tick takes in memory, about.
-fn cost(tick: &Tick) -> usize {
-    let text = |process: &Process| {
-        process.comm.len()
-            + process.user.len()
-            + process.unit.len()
-            + process.args.len()
-            + size_of::<Process>()
-    };
-    let unit = |unit: &Unit| unit.name.len() + unit.sub.len() + unit.result.len() + size_of::<Unit>();
-    size_of::<Tick>()
-        + tick.values.len() * size_of::<i64>()
-        + tick.processes.iter().map(text).sum::<usize>()
-        + tick.units.iter().map(unit).sum::<usize>()
 }
 
 impl SessionIntake {
@@ -99,7 +90,7 @@ impl SessionIntake {
         let tick = self.decoder.last_shared().ok_or_else(|| refused("sample cannot be kept"))?;
         let received_at = self.shared.clock.now();
         let at = self.corrected(tick.at, received_at);
-        let mut cost = cost(&tick);
+        let mut cost = tick_cost(&tick);
         self.cell.seen.store(received_at.0, Ordering::Relaxed);
 
         let mut state = self.cell.lock();
@@ -115,8 +106,8 @@ impl SessionIntake {
             Decision::New(gaps) => gaps,
         };
         state.numbers.cover(&gaps);
+        state.spend(frame.0.len().max(cost / UNFOLDS) + gaps.len() * ROW_COST, received_at);
         cost += gaps.len() * ROW_COST;
-        state.spend(frame.0.len() + gaps.len() * ROW_COST, received_at);
         let seq = tick.seq.0;
         let stored = Stored { tick, schema, epoch, boot, at, received_at };
         let tick = Some(Incoming { host: self.host, stored: Arc::new(stored) });
@@ -159,6 +150,7 @@ impl Intake for SessionIntake {
             } else {
                 self.cell.lock().numbers.boot(chain.epoch)
             };
+            self.cell.lock().spend(ROW_COST + schema.cost(), self.shared.clock.now());
             self.decoder.reset();
             self.chain = Some((chain.epoch, boot.unwrap_or(Boot::unknown(chain.epoch)), schema));
         }
@@ -237,6 +229,11 @@ impl Intake for SessionIntake {
 
     fn inventory<'a>(&'a mut self, inventory: &'a Inventory) -> BoxFuture<'a, Result<(), Refused>> {
         Box::pin(async move {
+            let wait = self.inventory_at.elapsed();
+            if wait < INVENTORY_EVERY {
+                tokio::time::sleep(INVENTORY_EVERY - wait).await;
+            }
+            self.inventory_at = Instant::now();
             let changed = hosts::set_inventory(&self.shared.db, self.host, inventory).await;
             match changed {
                 Ok(true) => self.shared.wakes.hosts.wake(),

@@ -180,12 +180,22 @@ impl SampleStore {
 /// schema and hour.
 fn build(host: HostId, memory: Arc<Mutex<HostMemory>>, cut: i64) -> HostParts {
     let entries = memory::lock(&memory).uncompacted(cut);
-    let ticks = memory::decode(&entries);
-    let same = |a: &Arc<Stored>, b: &Arc<Stored>| {
+    let (mut parts, mut run, mut bytes) = (Vec::new(), Vec::<Arc<Stored>>::new(), 0);
+    let same = |a: &Stored, b: &Stored| {
         a.epoch == b.epoch && a.boot == b.boot && a.schema.id == b.schema.id && hour_of(a.at) == hour_of(b.at)
     };
-    let runs = ticks.chunk_by(same).flat_map(|run| run.chunks(part::MAX_TICKS));
-    let parts = runs.filter_map(|run| NewPart::of(host, TIER_STRETCH, run)).collect();
+    memory::unfold(&entries, |stored| {
+        let full = bytes > memory::MAX_UNFOLDED || run.len() >= part::MAX_TICKS;
+        if full || run.last().is_some_and(|last| !same(last, &stored)) {
+            parts.extend(NewPart::of(host, TIER_STRETCH, &run));
+            run.clear();
+            bytes = 0;
+        }
+        bytes += stored.cost();
+        run.push(stored);
+        true
+    });
+    parts.extend(NewPart::of(host, TIER_STRETCH, &run));
     let mut positions: Vec<(Epoch, Boot, u64, UnixMs)> = Vec::new();
     // From the entries, not the ticks: a frame that does not decode is not tried for ever.
     for entry in &entries {

@@ -214,28 +214,45 @@ impl HostMemory {
     }
 }
 
-/// Decodes entries that begin with a full frame. What does not decode is left out: it was checked
-/// before it was stored, so it means a damaged file.
-pub(super) fn decode(entries: &[Entry]) -> Vec<Arc<Stored>> {
+/// Most bytes of ticks that are unfolded at once. Small frames may unfold to large ticks.
+pub(super) const MAX_UNFOLDED: usize = 32 << 20;
+
+/// Decodes entries that begin with a full frame, one after the other, until `f` returns false. What does
+/// not decode is left out: it was checked before it was stored, so it means a damaged file.
+pub(super) fn unfold(entries: &[Entry], mut f: impl FnMut(Arc<Stored>) -> bool) {
     let mut decoder = Decoder::default();
-    let mut out = Vec::with_capacity(entries.len());
     for entry in entries {
-        if let Some(tick) = decode_next(&mut decoder, entry) {
-            out.push(Arc::new(Stored {
-                tick,
-                schema: entry.chain.schema.clone(),
-                epoch: entry.chain.epoch,
-                boot: entry.chain.boot,
-                at: entry.at,
-                received_at: entry.received_at,
-            }));
+        let Some(tick) = decode_next(&mut decoder, entry) else { continue };
+        let stored = Stored {
+            tick,
+            schema: entry.chain.schema.clone(),
+            epoch: entry.chain.epoch,
+            boot: entry.chain.boot,
+            at: entry.at,
+            received_at: entry.received_at,
+        };
+        if !f(Arc::new(stored)) {
+            return;
         }
     }
-    out
+}
+
+/// The decoded entries; of those that are too much for memory, the newest.
+pub(super) fn decode(entries: &[Entry]) -> Vec<Arc<Stored>> {
+    let (mut ticks, mut bytes) = (VecDeque::with_capacity(entries.len()), 0);
+    unfold(entries, |stored| {
+        bytes += stored.cost();
+        ticks.push_back(stored);
+        while bytes > MAX_UNFOLDED && ticks.len() > 1 {
+            bytes -= ticks.pop_front().map_or(0, |oldest: Arc<Stored>| oldest.cost());
+        }
+        true
+    });
+    ticks.into()
 }
 
 /// The tick of `entry`, which follows the last entry given to `decoder`.
-pub(super) fn decode_next(decoder: &mut Decoder, entry: &Entry) -> Option<Arc<Tick>> {
+fn decode_next(decoder: &mut Decoder, entry: &Entry) -> Option<Arc<Tick>> {
     if let Err(error) = decoder.decode(&entry.frame, entry.chain.schema.schema.columns.len()) {
         tracing::warn!(row = entry.row, seq = entry.seq, %error, "a stored frame does not decode");
         decoder.reset();

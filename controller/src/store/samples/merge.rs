@@ -5,6 +5,7 @@ use std::sync::Arc;
 use sysop_common::ids::{Epoch, HostId, SchemaId};
 use sysop_common::time::{MINUTE_MS, UnixMs};
 
+use super::memory::MAX_UNFOLDED;
 use super::part::{MAX_TICKS, Part};
 use super::parts::{NewPart, PartRow, TIER_HOUR, hour_of};
 use super::types::{NamedSchema, Stored};
@@ -79,9 +80,9 @@ impl SampleStore {
     }
 }
 
-/// All ticks of some parts as one part; `None` when one of them cannot be read.
+/// All ticks of some parts as one part; `None` when one of them cannot be read, or they are too much.
 fn join(host: HostId, schema: &Arc<NamedSchema>, rows: &[PartRow]) -> Option<NewPart> {
-    let mut ticks = Vec::new();
+    let (mut ticks, mut bytes) = (Vec::<Arc<Stored>>::new(), 0);
     for row in rows {
         let read = Part::open(&row.body).and_then(|part| part.ticks());
         let read = match read {
@@ -91,6 +92,7 @@ fn join(host: HostId, schema: &Arc<NamedSchema>, rows: &[PartRow]) -> Option<New
                 return None;
             }
         };
+        let read_len = read.len();
         ticks.extend(read.into_iter().map(|(tick, at, received_at)| {
             Arc::new(Stored {
                 tick: Arc::new(tick),
@@ -101,8 +103,12 @@ fn join(host: HostId, schema: &Arc<NamedSchema>, rows: &[PartRow]) -> Option<New
                 received_at,
             })
         }));
+        bytes += ticks[ticks.len() - read_len..].iter().map(|stored| stored.cost()).sum::<usize>();
+        if bytes > 2 * MAX_UNFOLDED || ticks.len() > MAX_TICKS {
+            return None;
+        }
     }
     ticks.sort_by_key(|stored| stored.tick.seq);
     ticks.dedup_by_key(|stored| stored.tick.seq);
-    if ticks.len() > MAX_TICKS { None } else { NewPart::of(host, TIER_HOUR, &ticks) }
+    NewPart::of(host, TIER_HOUR, &ticks)
 }

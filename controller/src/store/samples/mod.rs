@@ -47,7 +47,7 @@ pub use retention::Retention;
 pub use rows::RowsAt;
 pub use types::{
     Batch, Boot, GapRow, HostGap, Incoming, Latest, NamedSchema, Resolution, Series, SeriesRequest,
-    SeriesSet, SeriesUnit, Stored,
+    SeriesSet, SeriesUnit, Stored, tick_cost,
 };
 
 /// Settings of the sample store.
@@ -173,7 +173,7 @@ impl SampleStore {
         Ok(epochs)
     }
 
-    /// The gaps of a host that overlap a window, by time.
+    /// The gaps of a host that overlap a window, by time; the first 2,000 of them.
     ///
     /// # Errors
     /// When the database cannot be read.

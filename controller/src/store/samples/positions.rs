@@ -135,7 +135,7 @@ pub(super) async fn insert_gap(
     Ok(())
 }
 
-/// The gaps of a host that overlap a window, by time.
+/// The gaps of a host that overlap a window, by time; the first 2,000 of them.
 pub(super) async fn gaps(
     db: &mut SqliteConnection,
     host: HostId,
@@ -143,7 +143,7 @@ pub(super) async fn gaps(
     to: UnixMs,
 ) -> Result<Vec<GapRow>, StoreError> {
     let rows: Vec<(i64, i64, String)> = sqlx::query_as(
-        "SELECT from_at, to_at, reason FROM gaps WHERE host = ? AND to_at >= ? AND from_at <= ? ORDER BY from_at",
+        "SELECT from_at, to_at, reason FROM gaps WHERE host = ? AND to_at >= ? AND from_at <= ? ORDER BY from_at LIMIT 2000",
     )
     .bind(key(&host))
     .bind(from.0)

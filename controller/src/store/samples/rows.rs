@@ -79,15 +79,20 @@ impl SampleStore {
     ) -> Option<RowsAt<T>> {
         let memory = self.inner.memory.get(host)?;
         let entries = memory::lock(&memory).since(at.plus(-NEAR_MS));
-        let ticks: Vec<Arc<Stored>> = memory::decode(&entries);
-        let last = ticks.iter().rposition(|stored| stored.at <= at)?;
+        let mut newest: (Option<Arc<Stored>>, Option<Arc<Stored>>) = (None, None);
+        memory::unfold(&entries, |stored| {
+            if stored.at <= at {
+                newest = (newest.1.take(), Some(stored));
+            }
+            true
+        });
+        let (before, stored) = (newest.0, newest.1?);
         let rows = |stored: &Stored| pick(&stored.tick.processes, &stored.tick.units);
-        let stored = &ticks[last];
-        let before = last.checked_sub(1).map(|at| &ticks[at]).filter(|before| before.epoch == stored.epoch);
+        let before = before.filter(|before| before.epoch == stored.epoch);
         (at.since(stored.at) <= NEAR_MS).then(|| RowsAt {
             at: stored.at,
-            rows: rows(stored),
-            before: before.map(|before| (before.at, rows(before))),
+            rows: rows(&stored),
+            before: before.map(|before| (before.at, rows(&before))),
         })
     }
 }

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use sysop_common::ids::{Epoch, HostId};
+use sysop_common::ids::{Epoch, HostId, SchemaId};
 use sysop_common::metric::MetricId;
+use sysop_common::sample::NOT_OBSERVED;
 use sysop_common::time::{MINUTE_MS, SECOND_MS, UnixMs};
 
 use super::SampleStore;
@@ -72,9 +73,8 @@ fn build(
     to: UnixMs,
     resolution: Resolution,
 ) -> Result<(i64, Vec<super::types::Series>), Damaged> {
-    let ticks = memory::decode(recent);
     let mut schemas: Vec<&NamedSchema> = loaded.iter().map(|(schema, _)| &**schema).collect();
-    schemas.extend(ticks.iter().map(|stored| &*stored.schema));
+    schemas.extend(recent.iter().map(|entry| &*entry.chain.schema));
     schemas.sort_by_key(|schema| schema.id);
     schemas.dedup_by_key(|schema| schema.id);
     let (wanted, columns) = choose(metrics, &schemas);
@@ -83,7 +83,7 @@ fn build(
     for (schema, row) in loaded {
         add_part(&mut table, schema, row, &columns)?;
     }
-    add_ticks(&mut table, &ticks, &columns);
+    add_recent(&mut table, recent, &columns);
     table.sort();
     let grid = Grid::new(&table, from, to, resolution);
     let series = wanted
@@ -156,23 +156,73 @@ fn add_part(
     Ok(())
 }
 
-fn add_ticks(table: &mut Table, ticks: &[Arc<Stored>], columns: &[(MetricId, String)]) {
-    let same = |a: &Arc<Stored>, b: &Arc<Stored>| a.epoch == b.epoch && a.schema.id == b.schema.id;
-    for run in ticks.chunk_by(same) {
-        let Some(first) = run.first() else { continue };
+/// Frames of memory: unfolded one by one, of each only the needed columns are kept.
+fn add_recent(table: &mut Table, recent: &[memory::Entry], columns: &[(MetricId, String)]) {
+    let mut run: Option<Run> = None;
+    memory::unfold(recent, |stored| {
+        if run.as_ref().is_none_or(|run| !run.takes(&stored)) {
+            if let Some(run) = run.replace(Run::new(&stored, columns)) {
+                run.add_to(table);
+            }
+        }
+        if let Some(run) = &mut run {
+            run.push(&stored);
+        }
+        true
+    });
+    if let Some(run) = run {
+        run.add_to(table);
+    }
+}
+
+/// Ticks of one epoch and schema that follow each other.
+struct Run {
+    epoch: Epoch,
+    boot: Boot,
+    schema: SchemaId,
+    at: Vec<Option<usize>>,
+    scales: Vec<f64>,
+    times: Vec<i64>,
+    seqs: Vec<u64>,
+    values: Vec<Vec<i64>>,
+}
+
+impl Run {
+    fn new(first: &Stored, columns: &[(MetricId, String)]) -> Self {
         let at: Vec<Option<usize>> =
             columns.iter().map(|(metric, label)| first.schema.schema.position(*metric, label)).collect();
-        let values = at
-            .iter()
-            .map(|at| {
-                at.map(|at| run.iter().map(|t| t.tick.values.get(at).copied().unwrap_or(i64::MIN)).collect())
-            })
-            .collect();
         let scales = at.iter().map(|at| scale(&first.schema, *at)).collect();
-        let (epoch, boot): (Epoch, Boot) = (first.epoch, first.boot);
-        let times = run.iter().map(|t| t.at.0).collect();
-        let seqs = run.iter().map(|t| t.tick.seq.0).collect();
-        table.add(epoch, boot, times, seqs, values, scales);
+        let values = vec![Vec::new(); columns.len()];
+        let (times, seqs) = (Vec::new(), Vec::new());
+        Self {
+            epoch: first.epoch,
+            boot: first.boot,
+            schema: first.schema.id,
+            at,
+            scales,
+            times,
+            seqs,
+            values,
+        }
+    }
+
+    fn takes(&self, stored: &Stored) -> bool {
+        (self.epoch, self.boot, self.schema) == (stored.epoch, stored.boot, stored.schema.id)
+    }
+
+    fn push(&mut self, stored: &Stored) {
+        self.times.push(stored.at.0);
+        self.seqs.push(stored.tick.seq.0);
+        for (at, values) in self.at.iter().zip(&mut self.values) {
+            if let Some(at) = at {
+                values.push(stored.tick.values.get(*at).copied().unwrap_or(NOT_OBSERVED));
+            }
+        }
+    }
+
+    fn add_to(self, table: &mut Table) {
+        let values = self.at.iter().zip(self.values).map(|(at, values)| at.map(|_| values)).collect();
+        table.add(self.epoch, self.boot, self.times, self.seqs, values, self.scales);
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use sysop_common::ids::{Epoch, HostId, SchemaId, Seq};
 use sysop_common::metric::MetricId;
-use sysop_common::sample::{NOT_OBSERVED, Schema, Tick};
+use sysop_common::sample::{NOT_OBSERVED, Process, Schema, Tick, Unit};
 use sysop_common::time::UnixMs;
 use sysop_common::wire::GapReason;
 
@@ -25,6 +25,12 @@ impl NamedSchema {
     #[must_use]
     pub fn new(schema: Schema) -> Arc<Self> {
         Arc::new(Self { id: schema.id(), schema })
+    }
+
+    /// Bytes that it takes in memory, about.
+    #[must_use]
+    pub fn cost(&self) -> usize {
+        self.schema.columns.iter().map(|column| column.label.len() + size_of_val(column)).sum()
     }
 }
 
@@ -75,10 +81,28 @@ impl Stored {
         (value != NOT_OBSERVED).then(|| value as f64 / f64::from(scale))
     }
 
+    /// Bytes that it takes in memory, about. What a small frame unfolds to is bounded by this.
+    #[must_use]
+    pub fn cost(&self) -> usize {
+        tick_cost(&self.tick)
+    }
+
     /// Labels of `metric`'s columns, in their order.
     pub fn labels(&self, metric: MetricId) -> impl Iterator<Item = &str> {
         self.schema.schema.columns.iter().filter(move |c| c.metric == metric).map(|c| c.label.as_str())
     }
+}
+
+/// Bytes that a tick takes in memory, about.
+#[must_use]
+pub fn tick_cost(tick: &Tick) -> usize {
+    let process =
+        |p: &Process| p.comm.len() + p.user.len() + p.unit.len() + p.args.len() + size_of::<Process>();
+    let unit = |u: &Unit| u.name.len() + u.sub.len() + u.result.len() + size_of::<Unit>();
+    size_of::<Tick>()
+        + tick.values.len() * size_of::<i64>()
+        + tick.processes.iter().map(process).sum::<usize>()
+        + tick.units.iter().map(unit).sum::<usize>()
 }
 
 /// The newest tick of a host and the one before it, from which rates are derived.

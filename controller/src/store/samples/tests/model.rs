@@ -213,6 +213,35 @@ async fn memory_is_bounded_and_taking_in_waits_for_compaction() {
     maintained.await.unwrap();
 }
 
+#[tokio::test]
+async fn small_frames_that_unfold_large_cost_bounded_memory_and_are_all_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let maker = Maker::new(1);
+    let unit = |n: usize| Unit { name: format!("{n:04}{}", "u".repeat(150)), ..Unit::default() };
+    let units: Vec<Unit> = (0..512).map(unit).collect();
+    let heavy = |n: u64| {
+        let mut incoming = maker.tick(n, START.plus(n as i64 * 10));
+        let stored = Arc::make_mut(&mut incoming.stored);
+        Arc::make_mut(&mut stored.tick).units = units.clone();
+        incoming
+    };
+    let each = heavy(1).stored.cost();
+    let count = 2 * super::super::memory::MAX_UNFOLDED as u64 / each as u64;
+    for from in (1..=count).step_by(50) {
+        put(&store, (from..from + 50).map(heavy).collect()).await;
+    }
+    assert!(store.recent(maker.host, START).len() < count as usize, "no more than is allowed at once");
+    let want: Vec<u64> = seen(&store, maker.host).await.iter().map(|(load, _)| *load).collect();
+    assert!(want.len() >= count as usize);
+    let done = store.compact(START.plus(HOUR_MS)).await.unwrap();
+    assert!(done.parts >= 2, "{done:?}");
+    store.merge(START.plus(9 * HOUR_MS)).await.unwrap();
+    store.close().await;
+    let store = open(dir.path()).await;
+    assert_eq!(seen(&store, maker.host).await.iter().map(|(load, _)| *load).collect::<Vec<_>>(), want);
+}
+
 fn any_ticks() -> impl Strategy<Value = Vec<(i64, i64, Vec<i64>, Vec<u32>)>> {
     let value = prop_oneof![Just(NOT_OBSERVED), any::<i64>(), 0i64..1_000];
     let tick = (
