@@ -11,15 +11,20 @@
 )]
 #![allow(unreachable_pub, missing_docs, reason = "a test has no readers of its interface")]
 
-#[allow(dead_code, unused_imports, reason = "the harness offers more than the stories of today use")]
-#[path = "../harness/hosts/mod.rs"]
-mod hosts;
+mod enrol;
+mod fallback;
+#[path = "../harness/mod.rs"]
+mod harness;
 mod lab;
+mod loss;
+mod orders;
 mod packaging;
+mod repair;
 mod sandbox;
 
 use std::process::ExitCode;
 
+use harness::hosts;
 use libtest_mimic::{Arguments, Trial};
 
 /// A story's name, as a sentence, and the function that tells it.
@@ -36,6 +41,12 @@ const STORIES: &[Story] = &[
     ("packaging::nginx_takes_the_example_of_a_proxy", packaging::nginx_takes_the_example),
     ("sandbox::the_units_walls_hide_no_metric_from_the_collector", sandbox::hides_no_metric),
     ("sandbox::the_executor_can_do_its_work_and_no_more", sandbox::executor_can_work),
+    ("enrol::two_hosts_come_in_by_the_pasted_line_and_what_is_shown_is_true", enrol::two_hosts_enrol),
+    ("repair::a_failed_service_comes_back_by_itself_by_a_click_or_not_at_all", repair::a_failed_service),
+    ("fallback::samples_go_on_over_tcp_and_a_revoked_host_has_no_session", fallback::datagrams_are_dropped),
+    ("loss::kills_cuts_and_a_rolled_back_disk_lose_no_sample", loss::no_sample_is_lost),
+    ("orders::an_executor_killed_in_the_middle_never_acts_twice", orders::a_killed_executor),
+    ("orders::replayed_altered_and_foreign_orders_are_refused", orders::orders_that_are_not_taken),
 ];
 
 /// Names the part that this program plays when a story starts it a second time, here or in a host.
@@ -45,6 +56,7 @@ fn play(role: &str) -> ExitCode {
     let played = match role {
         "owner" => lab::own_until_killed(),
         "look" => sandbox::look(),
+        "submit" => orders::submit(),
         other => Err(anyhow::anyhow!("no role is called {other}")),
     };
     match played {
