@@ -307,6 +307,28 @@ async fn a_resend_is_harmless_and_another_event_under_a_known_number_is_refused(
 }
 
 #[tokio::test]
+async fn what_a_host_says_without_its_journal_has_no_number_and_counts_all_the_same() {
+    let mut bench = Bench::new(1).await;
+    let id = bench.start(1, "nginx.service").await;
+    bench.look().await;
+    for _ in 0..3 {
+        bench.say(1, id, 0, Event::Duplicate).await;
+    }
+    let refused = Event::Refused { reason: Refusal::MonitorOnly, detail: "no executor".into() };
+    bench.say(1, id, 0, refused.clone()).await;
+    bench.say(1, id, 0, refused).await;
+    let run = bench.run(id).await;
+    assert_eq!((run.state, run.refusal.as_deref()), (RunState::Refused, Some("monitor_only")));
+    assert_eq!(bench.count("run.result_refused").await, 0);
+    let events = run_states::events(&bench.ctx.db, id).await.unwrap();
+    let said = events.iter().filter(|event| event.source == run_states::Source::Host);
+    assert_eq!(
+        said.map(|event| (event.number, event.state.as_str())).collect::<Vec<_>>(),
+        [(0, "duplicate"), (0, "refused")]
+    );
+}
+
+#[tokio::test]
 async fn a_refusal_keeps_its_own_word_and_a_missing_check_is_not_taken_for_success() {
     let mut bench = Bench::new(1).await;
     let (a, b) = (bench.start(1, "a.service").await, bench.start(1, "b.service").await);

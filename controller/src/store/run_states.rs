@@ -35,7 +35,7 @@ pub struct RunEvent {
     pub run: OrderId,
     /// Who recorded it.
     pub source: Source,
-    /// The host's journal number, or our own count.
+    /// The host's journal number, or our own count. 0 from a host: it is not in its journal.
     pub number: u64,
     /// When it happened, by the recorder's clock.
     pub at: UnixMs,
@@ -73,8 +73,8 @@ pub async fn events(db: &Db, run: OrderId) -> Result<Vec<RunEvent>, StoreError> 
         .into_iter()
         .map(|row| RunEvent {
             run,
-            source: if row.source == Source::Host.word() { Source::Host } else { Source::Controller },
-            number: u64::try_from(row.number).unwrap_or_default(),
+            source: if row.source == Source::Controller.word() { Source::Controller } else { Source::Host },
+            number: if row.source == SAID { 0 } else { u64::try_from(row.number).unwrap_or_default() },
             at: UnixMs(row.at),
             recorded_at: UnixMs(row.recorded_at),
             state: row.state,
@@ -99,33 +99,41 @@ pub enum Recorded {
 /// Most events that one run may have from its host: an honest executor reports fewer than ten.
 pub const MAX_HOST_EVENTS: i64 = 64;
 
-/// Stores an event that a host reported, once per number of its journal.
+/// Source of what a host says once, without its journal: its number 0 is no key.
+const SAID: &str = "said";
+
+/// Stores an event that a host reported, once per number of its journal; what is not in its journal,
+/// once for as long as it says the same.
 ///
 /// # Errors
 /// Only the store's.
 pub async fn record_host(conn: &mut Conn, event: &RunEvent) -> Result<Recorded, StoreError> {
     let id = event.run.to_string();
-    let number = i64::try_from(event.number).unwrap_or(i64::MAX);
-    let found: Option<(String, String)> = sqlx::query_as(
-        "SELECT state, detail FROM run_events WHERE run = ? AND source = 'host' AND number = ?",
+    let journaled = event.number > 0;
+    let source = if journaled { Source::Host.word() } else { SAID };
+    let (count, last): (i64, i64) = sqlx::query_as(
+        "SELECT count(*), coalesce(max(number), 0) FROM run_events WHERE run = ? AND source = ?",
     )
     .bind(&id)
-    .bind(number)
-    .fetch_optional(&mut *conn)
+    .bind(source)
+    .fetch_one(&mut *conn)
     .await?;
-    if let Some((state, detail)) = found {
-        let same = state == event.state && detail == event.detail;
-        return Ok(if same { Recorded::Same } else { Recorded::Other });
-    }
-    let (count,): (i64,) =
-        sqlx::query_as("SELECT count(*) FROM run_events WHERE run = ? AND source = 'host'")
+    let number = if journaled { i64::try_from(event.number).unwrap_or(i64::MAX) } else { last };
+    let found: Option<(String, String)> =
+        sqlx::query_as("SELECT state, detail FROM run_events WHERE run = ? AND source = ? AND number = ?")
             .bind(&id)
-            .fetch_one(&mut *conn)
+            .bind(source)
+            .bind(number)
+            .fetch_optional(&mut *conn)
             .await?;
-    if count >= MAX_HOST_EVENTS {
-        return Ok(Recorded::Full);
+    match found {
+        Some((state, detail)) if state == event.state && detail == event.detail => return Ok(Recorded::Same),
+        Some(_) if journaled => return Ok(Recorded::Other),
+        _ if count >= MAX_HOST_EVENTS => return Ok(Recorded::Full),
+        _ => {}
     }
-    insert(conn, event, number).await?;
+    let number = if journaled { number } else { last + 1 };
+    insert(conn, event, source, number).await?;
     Ok(Recorded::New)
 }
 
@@ -155,16 +163,16 @@ pub async fn record(
         state: state.to_owned(),
         detail: detail.to_string(),
     };
-    insert(conn, &event, number).await
+    insert(conn, &event, event.source.word(), number).await
 }
 
-async fn insert(conn: &mut Conn, event: &RunEvent, number: i64) -> Result<(), StoreError> {
+async fn insert(conn: &mut Conn, event: &RunEvent, source: &str, number: i64) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO run_events (run, source, number, at, recorded_at, state, detail)
          VALUES (?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(event.run.to_string())
-    .bind(event.source.word())
+    .bind(source)
     .bind(number)
     .bind(event.at.0)
     .bind(event.recorded_at.0)

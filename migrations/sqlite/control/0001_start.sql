@@ -233,7 +233,8 @@ CREATE INDEX runs_incident ON runs (incident);
 CREATE INDEX runs_claimed ON runs (claimed_at) WHERE claimed_at IS NOT NULL;
 CREATE UNIQUE INDEX runs_plan ON runs (host, incident, action, target, attempt) WHERE incident IS NOT NULL;
 
--- Append-only. number is the host's journal number for source 'host', our own count for 'controller'.
+-- Append-only. number is the host's journal number for source 'host', our own count for 'controller'
+-- and for 'said', which is what a host tells without its journal.
 CREATE TABLE run_events (
     run         TEXT NOT NULL REFERENCES runs (id),
     source      TEXT NOT NULL,
