@@ -62,10 +62,10 @@ pub async fn serve(
                 continue;
             }
         };
-        let (app, tls, watcher) = (app.clone(), tls.clone(), graceful.watcher());
+        let (app, tls, watcher, mut stop) = (app.clone(), tls.clone(), graceful.watcher(), stop.clone());
         tokio::spawn(async move {
             let _place = place;
-            if let Err(e) = connection(app, tls, stream, address, watcher).await {
+            if let Err(e) = connection(app, tls, stream, address, watcher, &mut stop).await {
                 tracing::debug!(%address, "connection: {e}");
             }
         });
@@ -85,19 +85,33 @@ async fn connection(
     stream: TcpStream,
     address: SocketAddr,
     watcher: hyper_util::server::graceful::Watcher,
+    stop: &mut watch::Receiver<bool>,
 ) -> Result<(), BoxError> {
     stream.set_nodelay(true)?;
     let Some(tls) = tls else { return http(app, stream, Peer { address, tls: false }, watcher).await };
+    let opened = tokio::select! {
+        opened = tokio::time::timeout(HEADER_TIME, open(tls, stream)) => opened??,
+        // Whoever has not said a word yet does not hold up the stop.
+        _ = stop.wait_for(|stop| *stop) => return Ok(()),
+    };
+    match opened {
+        Opened::Plain(stream) => http(app, stream, Peer { address, tls: false }, watcher).await,
+        Opened::Tls(stream) => http(app, *stream, Peer { address, tls: true }, watcher).await,
+    }
+}
+
+/// A connection whose first byte was seen.
+enum Opened {
+    Plain(TcpStream),
+    Tls(Box<tokio_rustls::server::TlsStream<TcpStream>>),
+}
+
+async fn open(tls: TlsAcceptor, stream: TcpStream) -> io::Result<Opened> {
     let mut first = [0];
-    let seen = tokio::time::timeout(HEADER_TIME, stream.peek(&mut first)).await??;
-    if seen == 0 {
-        return Ok(());
+    if stream.peek(&mut first).await? == 1 && first[0] == TLS_HANDSHAKE {
+        return Ok(Opened::Tls(Box::new(tls.accept(stream).await?)));
     }
-    if first[0] != TLS_HANDSHAKE {
-        return http(app, stream, Peer { address, tls: false }, watcher).await;
-    }
-    let stream = tokio::time::timeout(HEADER_TIME, tls.accept(stream)).await??;
-    http(app, stream, Peer { address, tls: true }, watcher).await
+    Ok(Opened::Plain(stream))
 }
 
 async fn http<S>(
