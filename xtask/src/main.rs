@@ -20,7 +20,7 @@ use anyhow::{Result, bail};
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
-  bench NAME [ARGUMENTS]        measure and print a table: ingest
+  bench NAME [ARGUMENTS]        measure and print a table: agent, ingest
   tidy                          check the rules of the layout
   test [--full] [--only SUITE]  install what is missing, run all suites or those named
 ";

@@ -15,7 +15,7 @@ use crate::config::{Config, DEFAULT_FILE, Layers, Log, SAMPLE};
 use crate::executor;
 use crate::guard::Policy;
 use crate::run::notify::Notifier;
-use crate::sample::{Options, Sampler, show::Pair};
+use crate::sample::{Sampler, show::Pair};
 use output::{Failure, say};
 
 /// Where the executor's journal is.
@@ -147,7 +147,8 @@ impl Cli {
             Command::Unenroll => enroll::unenroll(&self.settings()?),
             Command::Status { json } => show::status(&self.settings()?, *json),
             Command::Sample { json, .. } => {
-                let mut sampler = Sampler::new(crate::run::roots(&self.settings()?), Options::default());
+                let config = self.settings()?;
+                let mut sampler = Sampler::new(crate::run::roots(&config), crate::run::look(&config));
                 let pair = Pair::take(&mut sampler, std::time::Duration::from_secs(1));
                 say(&if *json { pair.json().to_string() } else { pair.text() })
             }

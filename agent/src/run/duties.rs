@@ -19,7 +19,7 @@ use crate::executor::{self, Client};
 use crate::guard::{Policy, PolicyError};
 use crate::identity::{HostKey, Identity};
 use crate::link::{Ask, Report};
-use crate::sample::{Options, Sampler};
+use crate::sample::Sampler;
 use crate::{query, run};
 
 /// Readings at a time.
@@ -140,9 +140,8 @@ impl Duties {
         }
         self.readings += 1;
         let (policy, roots) = (self.config.paths.policy.clone(), run::roots(&self.config));
-        self.work.spawn_blocking(move || {
-            Done::Reading(query::answer(&policy, &roots, &Options::default(), &request))
-        });
+        let options = run::look(&self.config);
+        self.work.spawn_blocking(move || Done::Reading(query::answer(&policy, &roots, &options, &request)));
     }
 
     async fn done(&mut self, done: Result<Done, tokio::task::JoinError>) {
@@ -233,7 +232,7 @@ fn grants(config: &Config) -> (Grants, Option<PolicyError>) {
 }
 
 fn inventory(config: &Config) -> Inventory {
-    let mut inventory = Sampler::new(run::roots(config), Options::default()).inventory();
+    let mut inventory = Sampler::new(run::roots(config), run::look(config)).inventory();
     if !config.host.name.is_empty() {
         inventory.hostname = config.host.name.clone();
     }

@@ -77,7 +77,7 @@ pub async fn run_notifying(
     // sample -> spool
     let (interval, interval_seen) = watch::channel(config.sample.interval.0);
     let writing = sampling::thread("sysop-spool", move || writer.run()).map_err(RunError::Thread)?;
-    let sampler = Sampler::new(roots(&config), Options::default());
+    let sampler = Sampler::new(roots(&config), look(&config));
     let sampling =
         Sampling::start(sampler, spool.clone(), config.sample.interval.0).map_err(RunError::Thread)?;
     let threads = Threads { spool: spool.clone(), sampling, writing: Some(writing) };
@@ -153,6 +153,12 @@ fn wrong(problem: Option<(&'static str, String)>) -> ConfigError {
 #[must_use]
 pub fn roots(config: &Config) -> Roots {
     Roots::below(&config.sample.root)
+}
+
+/// How the host is looked at: with the owner's rules of redaction.
+#[must_use]
+pub fn look(config: &Config) -> Options {
+    Options { redaction: config.redaction.clone() }
 }
 
 fn spool_options(config: &Config) -> spool::Options {

@@ -1,7 +1,12 @@
 //! `cargo xtask bench NAME`: measures, prints a table, writes `target/bench/NAME.json`.
 
+mod agent;
 mod ingest;
+mod ours;
+mod peers;
+mod process;
 mod report;
+mod scrape;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -11,8 +16,9 @@ use anyhow::{Result, bail};
 /// Runs the bench that is named first, with the other arguments.
 pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<ExitCode> {
     let report = match arguments.split_first().map(|(name, rest)| (name.as_str(), rest)) {
+        Some(("agent", rest)) => agent::run(root, rest)?,
         Some(("ingest", rest)) => ingest::run(root, rest)?,
-        _ => bail!("which bench? ingest"),
+        _ => bail!("which bench? agent, ingest"),
     };
     report.print();
     report.write(root)?;

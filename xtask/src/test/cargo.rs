@@ -18,7 +18,7 @@ const HOSTS: &str = "hosts::";
 const CARGO_DENY: &str = "0.20.2";
 
 /// Where Cargo puts what it builds.
-pub(super) fn target_folder(root: &Path) -> Result<PathBuf> {
+pub(crate) fn target_folder(root: &Path) -> Result<PathBuf> {
     let mut command = Command::new(cargo());
     command.current_dir(root).args(["metadata", "--format-version=1", "--no-deps", "--locked"]);
     let metadata =

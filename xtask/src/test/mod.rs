@@ -18,6 +18,8 @@ use anyhow::{Context, Result, bail};
 use crate::{shell, tidy};
 use case::{Case, Outcome, SuiteResult, Tally};
 
+pub(crate) use cargo::target_folder;
+
 /// What the suites share.
 pub(crate) struct Setting {
     pub(crate) root: PathBuf,
