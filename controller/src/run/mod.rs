@@ -125,8 +125,11 @@ impl Parts {
         let db = Db::open_control(folder).await?;
         let identity = Identity::open(&db, folder).await?;
         let audit = Audit::new(identity.controller(), clock.clone());
-        let options =
-            samples::Options { keep_ms: config.retention.samples_ms, ..samples::Options::default() };
+        let options = samples::Options {
+            keep_ms: config.retention.samples_ms,
+            compact_every_ms: config.retention.compact_every_ms,
+            ..samples::Options::default()
+        };
         let samples = SampleStore::open(folder, options).await?;
         Ok(Self {
             clock,

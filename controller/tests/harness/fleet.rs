@@ -62,7 +62,12 @@ impl Fleet {
         let lab = Lab::new()?;
         let hosts = boot(&lab, plans)?;
         let agents = SocketAddr::from((lab.address(), DEFAULT_PORT));
-        let settings = [("SYSOP_AGENTS_LOCAL", "off"), ("SYSOP_AGENTS_INTERVAL", "1s")];
+        let settings = [
+            ("SYSOP_AGENTS_LOCAL", "off"),
+            ("SYSOP_AGENTS_INTERVAL", "1s"),
+            // So often that whatever happens to a controller happens during a compaction too.
+            ("SYSOP_RETENTION_COMPACT_EVERY", "2s"),
+        ];
         let controller = Controller::start(agents, &settings)?;
         let api = controller.api("admin")?;
         let mut fleet = Self { controller, api, members: Vec::new(), lab };

@@ -34,6 +34,7 @@ pub struct Gap {
 pub struct Stored {
     /// Per epoch, by number.
     ranges: BTreeMap<i64, Vec<Range>>,
+    parts: usize,
     pub gaps: Vec<Gap>,
 }
 
@@ -46,6 +47,8 @@ pub struct Count {
     pub samples: u64,
     /// Numbers that are in gap records only.
     pub lost: u64,
+    /// Stretches in columns.
+    pub parts: usize,
 }
 
 /// Reads what a stopped controller left of `host` in its folder of data.
@@ -69,6 +72,7 @@ async fn read_all(db: &mut SqliteConnection, host: &[u8]) -> Result<Stored> {
     .bind(host)
     .fetch_all(&mut *db)
     .await?;
+    stored.parts = parts.len();
     for (epoch, first, last, from, to, ticks) in parts {
         ensure!(last - first + 1 == ticks, "a part of {ticks} samples reaches from {first} to {last}");
         let range = Range { first: first as u64, last: last as u64, from, to };
@@ -153,7 +157,7 @@ impl Stored {
     /// Checks that each number of each epoch, from 1 to the last, is stored exactly once or in a gap
     /// record, and that no more than `silence_ms` pass without a sample or a gap record.
     pub fn check(&self, silence_ms: i64) -> Result<Count> {
-        let mut count = Count { epochs: self.ranges.len(), samples: 0, lost: 0 };
+        let mut count = Count { epochs: self.ranges.len(), samples: 0, lost: 0, parts: self.parts };
         let epochs: BTreeSet<i64> =
             self.ranges.keys().copied().chain(self.numbered().map(|gap| gap.epoch)).collect();
         for epoch in epochs {

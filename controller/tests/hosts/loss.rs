@@ -82,7 +82,7 @@ fn check(data: &Path, id: &str) -> Result<stored::Count> {
     let stored = stored::read(data, id)?;
     let count = stored.check(SILENCE_MS).with_context(|| format!("host {id}"))?;
     ensure!(count.lost == 0, "host {id} lost {} samples: {:#?}", count.lost, stored.gaps);
-    ensure!(count.samples > 10, "host {id} has {} samples", count.samples);
+    ensure!(count.samples > 10 && count.parts > 2, "host {id} has {count:?}");
     Ok(count)
 }
 
