@@ -209,3 +209,59 @@ impl Stored {
         self.gaps.iter().filter(|gap| gap.first > 0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored(ranges: &[(u64, u64)], gaps: &[(u64, u64)]) -> Stored {
+        let range = |&(first, last): &(u64, u64)| Range {
+            first,
+            last,
+            from: first as i64 * 1_000,
+            to: last as i64 * 1_000,
+        };
+        let gap = |&(first, last): &(u64, u64)| Gap {
+            epoch: 7,
+            first,
+            last,
+            from: first as i64 * 1_000 - 1_000,
+            to: last as i64 * 1_000 + 1_000,
+            reason: "spool_full".to_owned(),
+        };
+        Stored {
+            ranges: [(7, ranges.iter().map(range).collect())].into(),
+            gaps: gaps.iter().map(gap).collect(),
+            ..Stored::default()
+        }
+    }
+
+    #[test]
+    fn a_number_that_is_nowhere_or_twice_is_found() {
+        let counted = |ranges: &[(u64, u64)], gaps: &[(u64, u64)]| {
+            let count = stored(ranges, gaps).check(5_000).map_err(|error| error.to_string())?;
+            Ok::<_, String>((count.samples, count.lost))
+        };
+        assert_eq!(counted(&[(1, 10), (11, 11)], &[]), Ok((11, 0)));
+        assert_eq!(counted(&[(1, 10), (31, 32)], &[(11, 30)]), Ok((12, 20)));
+        for (ranges, gaps, what) in [
+            (&[(2, 10)][..], &[][..], "1 to 1 are nowhere"),
+            (&[(1, 10), (12, 12)], &[], "11 to 11 are nowhere"),
+            (&[(1, 10), (10, 12)], &[], "10 is stored twice"),
+            (&[(1, 10), (11, 12)], &[(12, 13)], "12 is stored twice, or stored and in a gap"),
+        ] {
+            let error = counted(ranges, gaps).unwrap_err();
+            assert!(error.contains(what), "{error}");
+        }
+    }
+
+    #[test]
+    fn time_without_a_sample_must_be_in_a_gap_record() {
+        let mut stored = stored(&[(1, 10)], &[]);
+        stored.ranges.insert(8, vec![Range { first: 1, last: 5, from: 20_000, to: 25_000 }]);
+        assert!(stored.check(5_000).unwrap_err().to_string().contains("without a gap record"));
+        let (from, to) = (10_500, 19_500);
+        stored.gaps = vec![Gap { epoch: 8, first: 0, last: 0, from, to, reason: "agent_down".to_owned() }];
+        assert!(stored.check(5_000).is_ok());
+    }
+}
