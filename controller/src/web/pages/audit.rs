@@ -146,7 +146,7 @@ fn chain(ctx: &Ctx, view: &AuditView) -> Markup {
                     None => {
                         (shape_named(State::Off, Size::Huge, "not checked"))
                         div {
-                            div.b { "Not checked since the controller started" }
+                            div.b { "Not checked in this view" }
                             div class="small t2" { "Each record holds the hash of the one before." }
                         }
                     },
@@ -164,9 +164,9 @@ fn filters(view: &AuditView) -> Markup {
     let value = |key| view.query.get(key).unwrap_or_default();
     html! {
         form class="row-x wrap filters" action=(PATH) role="search" aria-label="Records" {
-            label { span.vh { "Search records" } input class="inp small" type="search" name="q" value=(value("q")) size="26" placeholder="Host, run, incident"; }
-            label { span.vh { "Who" } input class="inp small" name="actor" value=(value("actor")) size="14" placeholder="Who"; }
-            label { span.vh { "What" } input class="inp small" name="action" value=(value("action")) size="14" placeholder="What"; }
+            label { span.vh { "Search records" } input class="inp small" type="search" name="q" value=(value("q")) size="26" placeholder="incident:7, run:…, host:…"; }
+            label { span.vh { "Who" } input class="inp small" name="actor" value=(value("actor")) size="14" placeholder="user:admin"; }
+            label { span.vh { "What" } input class="inp small" name="action" value=(value("action")) size="14" placeholder="run.approve"; }
             button class="btn s" { "Filter" }
             @if !view.query.0.is_empty() { a class="btn s gho" href=(PATH) { "Clear" } }
         }

@@ -165,7 +165,7 @@ async fn each_page_shows_what_the_store_holds_and_escapes_it() {
             format!("/runs/new?host={host}&action=restart_service&unit=nginx.service"),
             vec!["Review", "on web-07"],
         ),
-        ("/audit".to_owned(), vec!["Not checked since"]),
+        ("/audit".to_owned(), vec!["Not checked in this view"]),
     ];
     for (path, wanted) in &pages {
         let text = web.page(path, &session).await;
