@@ -160,10 +160,10 @@ fn add_part(
 fn add_recent(table: &mut Table, recent: &[memory::Entry], columns: &[(MetricId, String)]) {
     let mut run: Option<Run> = None;
     memory::unfold(recent, |stored| {
-        if run.as_ref().is_none_or(|run| !run.takes(&stored)) {
-            if let Some(run) = run.replace(Run::new(&stored, columns)) {
-                run.add_to(table);
-            }
+        if run.as_ref().is_none_or(|run| !run.takes(&stored))
+            && let Some(run) = run.replace(Run::new(&stored, columns))
+        {
+            run.add_to(table);
         }
         if let Some(run) = &mut run {
             run.push(&stored);
