@@ -121,6 +121,12 @@ impl Sources {
         from_file
     }
 
+    /// The settings that were asked for.
+    #[cfg(test)]
+    pub(super) fn keys(&self) -> &[Key] {
+        &self.asked
+    }
+
     /// Whatever stands in the file must be a setting.
     pub(super) fn refuse_unknown(&self) -> Result<(), ConfigError> {
         let Some((name, entry)) = self.file.iter().find(|(_, entry)| !entry.used) else { return Ok(()) };

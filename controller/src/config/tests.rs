@@ -102,3 +102,32 @@ fn what_a_person_should_know_is_noted() {
     let proxy = [("SYSOP_LISTEN", "0.0.0.0:8080"), ("SYSOP_TRUSTED_PROXIES", "10.0.0.0/8, 192.0.2.1")];
     assert!(load(vec![], &proxy, "").unwrap().notes.is_empty());
 }
+
+#[test]
+fn the_documented_file_names_every_setting_and_variable_and_each_example_is_accepted() {
+    let sample = include_str!("../../../packaging/controller.toml");
+    assert!(load(vec![], &[], sample).unwrap().notes.is_empty(), "with everything commented out it says nothing");
+    let is_example = |line: &&str| line.strip_prefix('#').is_some_and(|rest| rest.starts_with(char::is_alphabetic));
+    for (section, body) in sample.split("\n[").skip(1).map(|part| part.split_once(']').unwrap()) {
+        for example in body.lines().filter(is_example) {
+            let pair = match example {
+                "#certificate = \"/etc/sysop/web.pem\"" => "certificate = \"a\"\nkey = \"b\"",
+                "#key = \"/etc/sysop/web.key\"" => continue,
+                example => &example[1..],
+            };
+            load(vec![], &[], &format!("[{section}]\n{pair}")).unwrap_or_else(|e| panic!("{section} {pair}: {e}"));
+        }
+    }
+    let mut sources = Sources::new(vec![], BTreeMap::new(), None, "/nonexistent".as_ref()).unwrap();
+    Server::read(&mut sources).unwrap();
+    Agents::read(&mut sources, Environment::Development).unwrap();
+    Auth::read(&mut sources).unwrap();
+    Retention::read(&mut sources).unwrap();
+    for key in sources.keys() {
+        let (_, name) = key.name.split_once('.').unwrap();
+        assert!(sample.contains(&format!("\n#{name} = ")), "{} is not documented", key.name);
+        for variable in key.variables {
+            assert!(sample.contains(variable), "{variable} is not documented");
+        }
+    }
+}
