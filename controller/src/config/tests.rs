@@ -106,8 +106,12 @@ fn what_a_person_should_know_is_noted() {
 #[test]
 fn the_documented_file_names_every_setting_and_variable_and_each_example_is_accepted() {
     let sample = include_str!("../../../packaging/controller.toml");
-    assert!(load(vec![], &[], sample).unwrap().notes.is_empty(), "with everything commented out it says nothing");
-    let is_example = |line: &&str| line.strip_prefix('#').is_some_and(|rest| rest.starts_with(char::is_alphabetic));
+    assert!(
+        load(vec![], &[], sample).unwrap().notes.is_empty(),
+        "with everything commented out it says nothing"
+    );
+    let is_example =
+        |line: &&str| line.strip_prefix('#').is_some_and(|rest| rest.starts_with(char::is_alphabetic));
     for (section, body) in sample.split("\n[").skip(1).map(|part| part.split_once(']').unwrap()) {
         for example in body.lines().filter(is_example) {
             let pair = match example {
@@ -115,7 +119,8 @@ fn the_documented_file_names_every_setting_and_variable_and_each_example_is_acce
                 "#key = \"/etc/sysop/web.key\"" => continue,
                 example => &example[1..],
             };
-            load(vec![], &[], &format!("[{section}]\n{pair}")).unwrap_or_else(|e| panic!("{section} {pair}: {e}"));
+            load(vec![], &[], &format!("[{section}]\n{pair}"))
+                .unwrap_or_else(|e| panic!("{section} {pair}: {e}"));
         }
     }
     let mut sources = Sources::new(vec![], BTreeMap::new(), None, "/nonexistent".as_ref()).unwrap();

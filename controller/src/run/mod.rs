@@ -7,6 +7,7 @@ mod enroller;
 mod folder;
 mod greeting;
 mod readings;
+mod steps;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -16,7 +17,6 @@ use std::time::Duration;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
 use crate::audit::Audit;
 use crate::clock::Clock;
@@ -34,6 +34,7 @@ use crate::web::{self, AppState, Inputs};
 use crate::{analyse, audit, decide, dispatch, quickstart};
 
 pub use folder::{FolderError, claim};
+use steps::Steps;
 
 /// How long the steps have to end, so that a stop takes less than two seconds.
 const STOP_TIME: Duration = Duration::from_millis(1_700);
@@ -83,24 +84,24 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
     let _folder = claim(&config.server.data_dir)?;
     let parts = Parts::open(config).await?;
     let (stopper, stopping) = watch::channel(false);
-    let mut steps = JoinSet::new();
+    let mut steps = Steps::default();
 
     let dashboard = listen(parts.config.server.listen).await?;
     let ingest = parts.ingest();
     let dispatch = parts.dispatch();
     let link = parts.link(&ingest, &dispatch).await?;
     let agents_at = link.address();
-    steps.spawn(link.run(stopping.clone()));
-    steps.spawn({
+    steps.start("link", link.run(stopping.clone()));
+    steps.start("ingest", {
         let stop = stopping.clone();
         async move { ingest.run(stop).await }
     });
-    steps.spawn(parts.samples.clone().maintain(stopping.clone()));
-    steps.spawn(analyse::run(parts.analyse(), stopping.clone()));
-    steps.spawn(decide::run(parts.decide(), stopping.clone()));
-    steps.spawn(dispatch::run(dispatch, stopping.clone()));
+    steps.start("samples", parts.samples.clone().maintain(stopping.clone()));
+    steps.start("analyse", analyse::run(parts.analyse(), stopping.clone()));
+    steps.start("decide", decide::run(parts.decide(), stopping.clone()));
+    steps.start("dispatch", dispatch::run(dispatch, stopping.clone()));
     let (audit, db, key) = (parts.audit.clone(), parts.db.clone(), parts.identity.dispatch_key());
-    steps.spawn(audit::run(audit, db, key, stopping.clone()));
+    steps.start("audit", audit::run(audit, db, key, stopping.clone()));
     let first_run = parts.dashboard(dashboard, agents_at, &mut steps, stopping.clone()).await?;
 
     let local = parts.local_agent(agents_at).await?;
@@ -109,8 +110,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
 
     stopper.send_replace(true);
     drop(local);
-    let all = async { while steps.join_next().await.is_some() {} };
-    if tokio::time::timeout(STOP_TIME, all).await.is_err() {
+    if !steps.end(STOP_TIME).await {
         tracing::warn!("some steps did not end in time and were cut; nothing acknowledged is lost");
     }
     parts.samples.close().await;
@@ -207,7 +207,7 @@ impl Parts {
         &self,
         listener: TcpListener,
         agents_at: SocketAddr,
-        steps: &mut JoinSet<()>,
+        steps: &mut Steps,
         stop: watch::Receiver<bool>,
     ) -> Result<FirstRun, StartError> {
         let hasher = Hasher::default();
@@ -231,9 +231,9 @@ impl Parts {
             hasher,
             clock: self.clock.clone(),
             stop: stop.clone(),
-            parts: Arc::new(Vec::new),
+            parts: steps.parts(),
         });
-        steps.spawn(async move {
+        steps.start("dashboard", async move {
             if let Err(error) = web::serve(state, listener, tls, stop).await {
                 tracing::error!(%error, "the dashboard ended");
             }
