@@ -3,7 +3,6 @@
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use quinn::crypto::rustls::{HandshakeData, QuicServerConfig};
@@ -11,17 +10,19 @@ use quinn::{Endpoint, EndpointConfig, IdleTimeout, TokioRuntime, TransportConfig
 use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
 use rustls::server::ServerSessionMemoryCache;
+use sysop_common::ids::HostId;
 use sysop_common::tls::fingerprint;
 use sysop_common::wire::{ALPN, ALPN_ENROLL};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::carrier::{Reader, Writer};
+use super::coming::{Counted, Place};
 use super::ports::{Peer, Transport};
 use super::session::{self, Streams};
-use super::{Context, LinkError, enrol};
+use super::{Context, LinkError, MAX_OPENING, enrol};
 use crate::identity::host_of;
 
 /// A handshake that takes longer is given up; so do agents.
@@ -138,12 +139,11 @@ fn transport() -> Result<TransportConfig, LinkError> {
 }
 
 fn quic(context: &Arc<Context>, incoming: quinn::Incoming, tasks: &mut JoinSet<()>) {
-    let Ok(permit) = context.handshakes.clone().try_acquire_owned() else {
-        context.refused.fetch_add(1, Ordering::Relaxed);
-        return incoming.ignore();
-    };
-    let coming = context.options.max_handshakes.saturating_sub(context.handshakes.available_permits());
-    if coming > context.options.retry_above && incoming.may_retry() && !incoming.remote_address_validated() {
+    let Some(place) = context.quic.take(incoming.remote_address().ip()) else { return incoming.ignore() };
+    if context.quic.taken() > context.options.retry_above
+        && incoming.may_retry()
+        && !incoming.remote_address_validated()
+    {
         // Whoever sends from an address that is not its own does not come back.
         let _ = incoming.retry();
         return;
@@ -152,11 +152,11 @@ fn quic(context: &Arc<Context>, incoming: quinn::Incoming, tasks: &mut JoinSet<(
     tasks.spawn(async move {
         let Ok(connecting) = incoming.accept() else { return };
         let Ok(Ok(connection)) = tokio::time::timeout(HANDSHAKE_TIMEOUT, connecting).await else { return };
-        Box::pin(quic_connection(context, connection, permit)).await;
+        Box::pin(quic_connection(context, connection, place)).await;
     });
 }
 
-async fn quic_connection(context: Arc<Context>, connection: quinn::Connection, permit: OwnedSemaphorePermit) {
+async fn quic_connection(context: Arc<Context>, connection: quinn::Connection, place: Place) {
     let refuse = |why: &str| connection.close(VarInt::from_u32(1), why.as_bytes());
     let protocol = connection
         .handshake_data()
@@ -168,8 +168,7 @@ async fn quic_connection(context: Arc<Context>, connection: quinn::Connection, p
     match protocol.as_deref() {
         Some(ALPN) => {
             let leaf = certificates.as_ref().and_then(|chain| chain.first());
-            let (peer, not_after, opening) = match admit(&context, leaf, Transport::Quic, from, permit).await
-            {
+            let (peer, not_after, opening) = match admit(&context, leaf, Transport::Quic, from, place).await {
                 Ok(admitted) => admitted,
                 Err(why) => return goodbye(&connection, &why).await,
             };
@@ -213,17 +212,14 @@ fn tcp(
     from: SocketAddr,
     tasks: &mut JoinSet<()>,
 ) {
-    let Ok(permit) = context.handshakes.clone().try_acquire_owned() else {
-        context.refused.fetch_add(1, Ordering::Relaxed);
-        return;
-    };
+    let Some(place) = context.tcp.take(from.ip()) else { return };
     let (context, acceptor) = (context.clone(), acceptor.clone());
     tasks.spawn(async move {
         let _ = stream.set_nodelay(true);
         let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await else {
             return;
         };
-        Box::pin(tcp_connection(context, stream, from, permit)).await;
+        Box::pin(tcp_connection(context, stream, from, place)).await;
     });
 }
 
@@ -231,7 +227,7 @@ async fn tcp_connection(
     context: Arc<Context>,
     stream: tokio_rustls::server::TlsStream<TcpStream>,
     from: SocketAddr,
-    permit: OwnedSemaphorePermit,
+    place: Place,
 ) {
     let (_, tls) = stream.get_ref();
     let protocol = tls.alpn_protocol().map(<[u8]>::to_vec);
@@ -239,7 +235,7 @@ async fn tcp_connection(
     let (read, write) = tokio::io::split(stream);
     let mut streams = Streams { reader: Reader::tcp(read), writer: Writer::Tcp(write), quic: None };
     match protocol.as_deref() {
-        Some(ALPN) => match admit(&context, leaf.as_ref(), Transport::Tcp, from, permit).await {
+        Some(ALPN) => match admit(&context, leaf.as_ref(), Transport::Tcp, from, place).await {
             Ok((peer, not_after, opening)) => session::run(context, peer, not_after, streams, opening).await,
             Err(why) => session::refuse(&mut streams, &why).await,
         },
@@ -249,7 +245,7 @@ async fn tcp_connection(
 }
 
 /// What a connection holds until its session is live.
-pub(super) type Opening = (OwnedSemaphorePermit, super::OpeningOfHost);
+pub(super) type Opening = (Place, Counted<HostId>);
 
 /// Who a peer is and whether it may have a session: by its certificate, before a byte of it is read.
 async fn admit(
@@ -257,15 +253,16 @@ async fn admit(
     leaf: Option<&CertificateDer<'_>>,
     transport: Transport,
     address: SocketAddr,
-    permit: OwnedSemaphorePermit,
+    place: Place,
 ) -> Result<(Peer, sysop_common::time::UnixMs, Opening), String> {
     let leaf = leaf.ok_or("a host's certificate is needed")?;
     let host = host_of(leaf).map_err(|e| e.to_string())?;
-    let opening = context.opening(host).ok_or("too many connections of this host are coming in")?;
+    let opening =
+        context.hosts.take(host, MAX_OPENING).ok_or("too many connections of this host are coming in")?;
     let peer = Peer { host, fingerprint: fingerprint(leaf), transport, address };
     let admission = context.ports.gate.admit(&peer).await.map_err(|e| {
         tracing::info!(%host, %address, reason = %e, "certificate refused");
         e.0
     })?;
-    Ok((peer, admission.not_after, (permit, opening)))
+    Ok((peer, admission.not_after, (place, opening)))
 }

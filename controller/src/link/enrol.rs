@@ -11,6 +11,7 @@ use sysop_common::wire::limits::MAX_ENROL;
 use sysop_common::wire::{EnrolAnswer, EnrolRequest, WireError};
 
 use super::Context;
+use super::coming::source;
 use super::session::Streams;
 
 /// The request must come within this.
@@ -49,14 +50,6 @@ impl Rate {
         counts.all += 1;
         *counts.sources.entry(source).or_default() += 1;
         true
-    }
-}
-
-/// What counts as one source: an IPv4 address, or the /64 of an IPv6 one.
-fn source(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) & !u128::from(u64::MAX)).into()),
-        v4 => v4,
     }
 }
 

@@ -5,6 +5,7 @@
 //! session alone. The link knows no SQL and takes no decision: it asks through [`ports`].
 
 mod carrier;
+mod coming;
 mod endpoint;
 mod enrol;
 mod outputs;
@@ -14,15 +15,14 @@ mod session;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rustls::ServerConfig;
 use sysop_common::ids::{ControllerId, HostId};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use crate::clock::Clock;
 pub use registry::{Delivered, NotConnected, QueryError, Registry, SessionView};
@@ -31,7 +31,7 @@ pub use registry::{Delivered, NotConnected, QueryError, Registry, SessionView};
 /// revocation takes effect.
 const SWEEP: Duration = Duration::from_secs(3);
 /// Connections of one host that may be coming in at once.
-const MAX_OPENING: u8 = 4;
+const MAX_OPENING: usize = 4;
 /// Agents that may reconnect per second; see [`window_ms`].
 const RECONNECTS_PER_S: u64 = 300;
 
@@ -42,7 +42,7 @@ pub struct Options {
     pub address: SocketAddr,
     /// Interval of the agents' samples, ms.
     pub interval_ms: u32,
-    /// Connections that may be coming in at once.
+    /// Connections that may be coming in at once, per transport; a quarter of them from one source.
     pub max_handshakes: usize,
     /// Beyond so many, peers must show that their address is their own.
     pub retry_above: usize,
@@ -83,44 +83,17 @@ struct Context {
     controller: ControllerId,
     clock: Clock,
     options: Options,
-    handshakes: Arc<Semaphore>,
-    refused: AtomicU64,
+    quic: coming::Places,
+    tcp: coming::Places,
+    /// Connections per host that are coming in.
+    hosts: Arc<coming::Counter<HostId>>,
     enrolments: enrol::Rate,
     window_ms: AtomicU32,
-    opening: Mutex<HashMap<HostId, u8>>,
-}
-
-/// Counts one connection of a host that is coming in.
-struct OpeningOfHost {
-    context: Arc<Context>,
-    host: HostId,
-}
-
-impl Drop for OpeningOfHost {
-    fn drop(&mut self) {
-        let mut opening = self.context.opening.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = opening.get_mut(&self.host) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                opening.remove(&self.host);
-            }
-        }
-    }
 }
 
 impl Context {
     fn reconnect_window_ms(&self) -> u32 {
         self.window_ms.load(Ordering::Relaxed)
-    }
-
-    fn opening(self: &Arc<Self>, host: HostId) -> Option<OpeningOfHost> {
-        let mut opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = opening.entry(host).or_default();
-        if *count >= MAX_OPENING {
-            return None;
-        }
-        *count += 1;
-        Some(OpeningOfHost { context: self.clone(), host })
     }
 
     /// Ends sessions whose certificates are revoked, and keeps the reconnect window fit for the fleet.
@@ -171,11 +144,11 @@ impl Link {
             controller,
             clock,
             options,
-            handshakes: Arc::new(Semaphore::new(options.max_handshakes)),
-            refused: AtomicU64::new(0),
+            quic: coming::Places::new(options.max_handshakes),
+            tcp: coming::Places::new(options.max_handshakes),
+            hosts: Arc::default(),
             enrolments: enrol::Rate::default(),
             window_ms: AtomicU32::new(window_ms(0)),
-            opening: Mutex::default(),
         };
         Ok(Self { context: Arc::new(context), listeners })
     }

@@ -205,6 +205,10 @@ impl Session<'_> {
             if let Err(why) = self.buffered(streams, buf).await {
                 return why;
             }
+            if buf.pending() == 0 {
+                // An idle session keeps no buffer.
+                *buf = FrameBuf::default();
+            }
             let room = self.intake.has_room();
             let quic = streams.quic.clone();
             let next = tokio::select! {
@@ -350,7 +354,7 @@ impl Session<'_> {
         }
         let written = streams.writer.write(&self.out).await.map_err(ended);
         self.out.clear();
-        self.out.shrink_to(1024);
+        self.out.shrink_to(128);
         written
     }
 }

@@ -71,6 +71,11 @@ impl DerefMut for Tx {
     }
 }
 
+/// A file needs no asking whether it is still there: that would double the way of each statement.
+fn pool(connections: u32) -> SqlitePoolOptions {
+    SqlitePoolOptions::new().max_connections(connections).test_before_acquire(false)
+}
+
 /// A database: one connection that writes, several that read.
 ///
 /// One writer, because SQLite has one anyway: waiting happens here, in order, and never as an error.
@@ -104,8 +109,8 @@ impl Db {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(10));
-        let write = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
-        let read = SqlitePoolOptions::new().max_connections(4).connect_with(options.read_only(true)).await?;
+        let write = pool(1).connect_with(options.clone()).await?;
+        let read = pool(4).connect_with(options.read_only(true)).await?;
         Ok(Self { write, read })
     }
 

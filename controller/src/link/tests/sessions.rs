@@ -275,3 +275,41 @@ async fn a_token_for_one_use_lets_one_in_whoever_comes_at_once() {
     Agent::connect(&world, &renewed, Transport::Quic, hello(8, None)).await.unwrap();
     world.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_sits_on_connections_keeps_nobody_else_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::start_with(dir.path(), |link, _| link.max_handshakes = 16).await;
+    let who = world.enrolled().await;
+    // As many as there are places, without a byte of TLS, and the other way with garbage.
+    let mut silent = Vec::new();
+    for _ in 0..16 {
+        silent.push(tokio::net::TcpStream::connect(world.address).await.unwrap());
+    }
+    let garbage = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    for n in 0..200u8 {
+        garbage.send_to(&[0xc0 | n; 1200], world.address).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    Agent::connect(&world, &who, Transport::Quic, hello(7, None)).await.unwrap();
+    assert!(
+        Agent::connect(&world, &who, Transport::Tcp, hello(7, None)).await.is_err(),
+        "its share is taken"
+    );
+    // They are given up after a few seconds, by themselves.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    Agent::connect(&world, &who, Transport::Tcp, hello(7, None)).await.unwrap();
+    drop(silent);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn under_pressure_peers_show_that_their_address_is_their_own_and_get_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::start_with(dir.path(), |link, _| link.retry_above = 0).await;
+    for _ in 0..3 {
+        let who = world.enrolled().await;
+        Agent::connect(&world, &who, Transport::Quic, hello(7, None)).await.unwrap();
+    }
+    world.stop().await;
+}

@@ -62,7 +62,7 @@ pub(super) fn read_row(
 
 /// Appends a row and returns its number.
 pub(super) async fn insert(
-    tx: &mut Transaction<'_, Sqlite>,
+    db: &mut SqliteConnection,
     at: UnixMs,
     frames: usize,
     body: &[u8],
@@ -71,7 +71,7 @@ pub(super) async fn insert(
         .bind(at.0)
         .bind(frames as i64)
         .bind(body)
-        .execute(&mut **tx)
+        .execute(db)
         .await?;
     Ok(done.last_insert_rowid())
 }
