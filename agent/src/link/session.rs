@@ -64,8 +64,8 @@ struct Carrier<'a> {
     outputs: Option<Outputs>,
     /// A piece of output that its stream had no room for.
     held: Option<OutputChunk>,
-    /// Ends of runs whose output is under way: said after it, so that an end that is stored has its
-    /// output. If the session ends first, the executor tells both again.
+    /// Ends of runs whose output is under way, and what follows them: said after it, so that an end that
+    /// is stored has its output. If the session ends first, the executor tells both again.
     ending: Vec<OrderEvent>,
     out: Vec<u8>,
     written: usize,
@@ -250,8 +250,10 @@ impl Carrier<'_> {
         match report {
             Report::Event(event) => {
                 let ended = matches!(event.event, Event::Finished { .. } | Event::Unknown { .. });
+                // What comes after an end is said after it: an acknowledgement covers all before.
+                let follows = self.ending.iter().any(|end| end.order == event.order);
                 let outputs = self.outputs.as_mut().filter(|_| ended);
-                if outputs.is_some_and(|outputs| outputs.finish(event.order)) {
+                if follows || outputs.is_some_and(|outputs| outputs.finish(event.order)) {
                     self.ending.push(event);
                 } else {
                     self.link.events.add(event);
