@@ -17,8 +17,10 @@ use crate::identity::{Identity, files};
 use crate::link;
 use crate::spool::Spool;
 
-/// The file is written at least this often.
+/// What is told is looked at this often, and written when it changed.
 const PERIOD: Duration = Duration::from_secs(2);
+/// The file is written at least this often: its age tells that the agent lives.
+const REFRESH_MS: i64 = 8_000;
 /// A file that is older than this was left by an agent that is gone.
 pub const STALE_MS: i64 = 20_000;
 /// Without a sample for this long the watchdog is not fed: longer than the longest interval.
@@ -63,6 +65,14 @@ impl Report {
     pub fn is_running(&self) -> bool {
         let now = UnixMs::from_system(SystemTime::now());
         now.since(self.at).abs() < STALE_MS && PathBuf::from(format!("/proc/{}", self.pid)).exists()
+    }
+}
+
+impl Report {
+    /// Whether it says what `last` said, which is still fresh.
+    fn adds_nothing_to(&self, last: &Self) -> bool {
+        let same = Self { at: last.at, ..self.clone() } == *last;
+        same && self.at.since(last.at).abs() < REFRESH_MS
     }
 }
 
@@ -129,7 +139,7 @@ pub(super) async fn tell(
     let mut ticks = tokio::time::interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut seen, mut moved, mut failed) = (0, tokio::time::Instant::now(), false);
-    let mut transport = None;
+    let (mut transport, mut last) = (None, None::<Report>);
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
@@ -150,17 +160,22 @@ pub(super) async fn tell(
         if moved.elapsed() < LONGEST_SILENCE {
             notifier.alive();
         }
-        let written = write(&facts, &link.borrow().clone(), &spool, seen);
+        let report = report(&facts, &link.borrow().clone(), &spool, seen);
+        if last.as_ref().is_some_and(|last| report.adds_nothing_to(last)) {
+            continue;
+        }
+        let written = write(&facts, &report);
         if let (Err(e), false) = (&written, failed) {
             tracing::warn!(file = %facts.path.display(), error = %e, "status cannot be written");
         }
         failed = written.is_err();
+        last = written.is_ok().then_some(report);
     }
 }
 
-fn write(facts: &Facts, link: &link::Status, spool: &Spool, samples: u64) -> std::io::Result<()> {
+fn report(facts: &Facts, link: &link::Status, spool: &Spool, samples: u64) -> Report {
     let depth = spool.depth();
-    let report = Report {
+    Report {
         at: UnixMs::from_system(SystemTime::now()),
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -175,8 +190,11 @@ fn write(facts: &Facts, link: &link::Status, spool: &Spool, samples: u64) -> std
         spool_problem: depth.problem,
         samples,
         certificate_expires: facts.certificate.get(),
-    };
-    let text = serde_json::to_vec(&report).map_err(std::io::Error::other)?;
+    }
+}
+
+fn write(facts: &Facts, report: &Report) -> std::io::Result<()> {
+    let text = serde_json::to_vec(report).map_err(std::io::Error::other)?;
     if let Some(directory) = facts.path.parent() {
         files::directory(directory, 0o755, None)?;
     }

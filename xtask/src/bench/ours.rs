@@ -13,8 +13,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use super::process::Watched;
-use crate::shell::{capture, succeeds};
+use crate::shell::{capture, find, succeeds};
 
+/// The target of the packages.
+const MUSL: &str = "x86_64-unknown-linux-musl";
 const AGENTS_PORT: u16 = 19_443;
 const DASHBOARD_PORT: u16 = 19_080;
 /// Headers of IP and UDP around each datagram.
@@ -30,16 +32,39 @@ pub(crate) struct Ours {
     pub(crate) values: f64,
     /// Size of the program in bytes.
     pub(crate) size: u64,
+    /// Whether it is built as the packages hold it.
+    pub(crate) packaged: bool,
     _controller: Watched,
+    _runtime: Runtime,
+}
+
+/// `/run` of the host, in memory as it is on every system: the status file lies there.
+#[derive(Debug)]
+struct Runtime(PathBuf);
+
+impl Runtime {
+    fn on_memory(host: &Path) -> Result<Self> {
+        let runtime = Self(PathBuf::from(format!("/dev/shm/sysop-bench-{}", std::process::id())));
+        fs::create_dir_all(&runtime.0)?;
+        fs::create_dir_all(host)?;
+        std::os::unix::fs::symlink(&runtime.0, host.join("run"))?;
+        Ok(runtime)
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }
 
 impl Ours {
     /// Builds both programs, starts the controller, enrols and starts the agent.
     pub(crate) fn start(root: &Path, target: &Path, interval: Duration) -> Result<Self> {
+        let (agent, packaged) = build_agent(root, target)?;
         // The controller's speed is not measured here, so the build of the tests will do for it.
-        build(root, &["--package", "sysop-agent", "--release"])?;
         build(root, &["--package", "sysop-controller"])?;
-        let (agent, controller) = (target.join("release/sysop-agent"), target.join("debug/sysop-controller"));
+        let controller = target.join("debug/sysop-controller");
         let folder = target.join("bench/agent");
         if folder.exists() {
             fs::remove_dir_all(&folder).with_context(|| format!("could not remove {}", folder.display()))?;
@@ -58,6 +83,7 @@ impl Ours {
         wait_until_ready(&controller, settings)?;
         let relay = Relay::start(AGENTS_PORT)?;
         let host = folder.join("host");
+        let runtime = Runtime::on_memory(&host)?;
         enroll(&agent, &controller, settings, &host, relay.address)?;
         let mut run = Command::new(&agent);
         run.arg("--root").arg(&host);
@@ -66,8 +92,21 @@ impl Ours {
         }
         let run = Watched::start("sysop-agent", run.arg("run"))?;
         let (values, size) = (values(&agent, &host)?, fs::metadata(&agent)?.len());
-        Ok(Self { agent: run, relay, values, size, _controller: served })
+        Ok(Self { agent: run, relay, values, size, packaged, _controller: served, _runtime: runtime })
     }
+}
+
+/// Builds the agent as the packages hold it, where musl's C compiler and Rust's library for it are
+/// installed, else as an ordinary release build; says which.
+fn build_agent(root: &Path, target: &Path) -> Result<(PathBuf, bool)> {
+    let library = capture(Command::new("rustc").args(["--print", "target-libdir", "--target", MUSL]))?;
+    let packaged = library.is_ok_and(|path| Path::new(path.trim()).exists()) && find("musl-gcc").is_some();
+    if packaged {
+        build(root, &["--package", "sysop-agent", "--profile", "dist-agent", "--target", MUSL])?;
+        return Ok((target.join(MUSL).join("dist-agent/sysop-agent"), true));
+    }
+    build(root, &["--package", "sysop-agent", "--release"])?;
+    Ok((target.join("release/sysop-agent"), false))
 }
 
 fn build(root: &Path, arguments: &[&str]) -> Result<()> {
