@@ -150,10 +150,14 @@ pub fn admit(order: Order, digest: Digest, history: &History, now: UnixMs) -> Re
         }
         None => {}
     }
-    if history.reset_at.is_some_and(|at| order.not_before <= at) {
+    // Orders are valid from a while before they are made, so this holds for a while after the reset.
+    if let Some(at) = history.reset_at.filter(|at| order.not_before <= *at) {
         return refuse(
             Refusal::NoJournal,
-            "order was made before the journal was reset, so it may have run; a newer one is taken".into(),
+            format!(
+                "order may be from before the journal was reset, so it may have run; one that is made in {} s is taken",
+                at.since(order.not_before) / 1_000 + 1
+            ),
         );
     }
     Ok(Admitted { order, digest })
