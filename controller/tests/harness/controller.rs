@@ -11,10 +11,8 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::api::Api;
-use super::hosts::{Output, wait_for};
+use super::hosts::{Output, program, wait_for};
 
-/// The program, as the build that runs this test made it.
-const PROGRAM: &str = env!("CARGO_BIN_EXE_sysop-controller");
 /// It must serve within this time.
 const START_LIMIT: Duration = Duration::from_secs(30);
 /// It must end within this time.
@@ -66,7 +64,7 @@ impl Controller {
     pub fn launch(&mut self) -> Result<()> {
         ensure!(self.process.is_none(), "the controller runs already");
         let log = File::options().create(true).append(true).open(self.log_path())?;
-        let mut command = self.command();
+        let mut command = self.command()?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         self.process = Some(command.spawn().context("could not start the controller")?);
         Ok(())
@@ -102,7 +100,7 @@ impl Controller {
 
     /// Runs a subcommand on this controller's data; without words it is the server itself.
     pub fn cli(&self, words: &[&str]) -> Result<Output> {
-        let output = self.command().args(words).stdin(Stdio::null()).output()?;
+        let output = self.command()?.args(words).stdin(Stdio::null()).output()?;
         Ok(Output {
             code: output.status.code(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -164,8 +162,8 @@ impl Controller {
         self.folder.path().join("log")
     }
 
-    fn command(&self) -> Command {
-        let mut command = leashed(PROGRAM);
+    fn command(&self) -> Result<Command> {
+        let mut command = leashed(&program("sysop-controller")?);
         command
             .current_dir(self.folder.path())
             .env_clear()
@@ -174,7 +172,7 @@ impl Controller {
             .env("SYSOP_LISTEN", self.dashboard.to_string())
             .env("SYSOP_AGENTS_LISTEN", self.agents.to_string())
             .envs(self.settings.iter().map(|(key, value)| (key, value)));
-        command
+        Ok(command)
     }
 }
 
@@ -188,12 +186,12 @@ impl Drop for Controller {
 }
 
 /// A command whose process the kernel kills when the thread that started it ends, however that ends.
-fn leashed(program: &str) -> Command {
+fn leashed(program: &Path) -> Command {
     if !Path::new("/usr/bin/setpriv").exists() {
         return Command::new(program);
     }
     let mut command = Command::new("/usr/bin/setpriv");
-    command.args(["--pdeathsig", "KILL", "--", program]);
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
     command
 }
 

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use sysop_common::wire::DEFAULT_PORT;
 
-use super::api::{Api, number, text};
+use super::api::{Api, text};
 use super::controller::Controller;
 use super::hosts::{Host, Lab, wait_for};
 
@@ -121,9 +121,11 @@ impl Fleet {
         Ok(text(&self.detail(member)?, "carrier").to_owned())
     }
 
-    /// Time of a host's newest sample, on the controller's clock.
+    /// Time of a host's newest sample, on the controller's clock; waits for the first one.
     pub fn newest(&self, member: usize) -> Result<i64> {
-        number(self.detail(member)?.get("latest").unwrap_or(&Value::Null), "at")
+        wait_for("first sample", Duration::from_secs(5), || {
+            Ok(self.detail(member)?.pointer("/latest/at").and_then(Value::as_i64))
+        })
     }
 
     /// Assigns an action to a host.

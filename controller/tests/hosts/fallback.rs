@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 use serde_json::json;
 use sysop_common::wire::DEFAULT_PORT;
 
+use crate::harness::api::text;
 use crate::harness::fleet::{Fleet, Plan, within};
 use crate::harness::stored;
 use crate::hosts::{Traffic, wait_for};
@@ -44,9 +45,10 @@ pub fn datagrams_are_dropped() -> Result<()> {
         wait_for("samples over QUIC", FALL_BACK, || Ok((fleet.newest(0)? > newest).then_some(())))?;
 
         revoked(fleet)?;
+        recovered(fleet)?;
         fleet.controller.stop()?;
         let count = stored::read(&fleet.controller.data(), &fleet.members[0].id)?.check(4_000)?;
-        ensure!(count.epochs == 1 && count.lost == 0 && count.samples > 5, "{count:?}");
+        ensure!(count.epochs == 2 && count.lost == 0 && count.samples > 10, "{count:?}");
         Ok(())
     })
 }
@@ -68,6 +70,22 @@ fn revoked(fleet: &Fleet) -> Result<()> {
     fleet.members[0].host.heal()?;
     ensure!(fleet.newest(0)? == newest, "samples of a revoked host were taken");
     ensure!(fleet.members[0].host.unit_state("sysop-agent.service")? == "active", "the agent gave up");
+    Ok(())
+}
+
+/// A token that names the host brings it back as what it was; what it sampled meanwhile is a gap.
+fn recovered(fleet: &Fleet) -> Result<()> {
+    let member = &fleet.members[0];
+    let made = fleet.api.post("/api/v1/enrollment-tokens", &json!({ "recovers": member.id }))?;
+    member.host.check(&["systemctl", "stop", "sysop-agent.service"])?;
+    member.host.check(&["sysop-agent", "unenroll"])?;
+    member.host.check(&["sh", "-c", text(&made, "command")])?;
+    carried(fleet, "quic", FALL_BACK)?;
+    let newest = fleet.newest(0)?;
+    wait_for("samples of the recovered host", FALL_BACK, || {
+        Ok((fleet.newest(0)? > newest + 3_000).then_some(()))
+    })?;
+    ensure!(fleet.api.list("/api/v1/hosts")?.len() == 1, "the host came back as another one");
     Ok(())
 }
 

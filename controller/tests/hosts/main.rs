@@ -11,6 +11,7 @@
 )]
 #![allow(unreachable_pub, missing_docs, reason = "a test has no readers of its interface")]
 
+mod actions;
 mod enrol;
 mod fallback;
 #[path = "../harness/mod.rs"]
@@ -42,6 +43,7 @@ const STORIES: &[Story] = &[
     ("sandbox::the_units_walls_hide_no_metric_from_the_collector", sandbox::hides_no_metric),
     ("sandbox::the_executor_can_do_its_work_and_no_more", sandbox::executor_can_work),
     ("enrol::two_hosts_come_in_by_the_pasted_line_and_what_is_shown_is_true", enrol::two_hosts_enrol),
+    ("actions::all_of_the_catalogue_and_all_readings_work_on_a_host", actions::the_whole_catalogue),
     ("repair::a_failed_service_comes_back_by_itself_by_a_click_or_not_at_all", repair::a_failed_service),
     ("fallback::samples_go_on_over_tcp_and_a_revoked_host_has_no_session", fallback::datagrams_are_dropped),
     ("loss::kills_cuts_and_a_rolled_back_disk_lose_no_sample", loss::no_sample_is_lost),

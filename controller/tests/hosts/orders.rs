@@ -99,6 +99,8 @@ pub fn orders_that_are_not_taken() -> Result<()> {
         // The link breaks in the middle; the order is sent again, and the run goes on all the same.
         let id = fleet.start_run(0, "restart_service", "append@cut.service")?;
         fleet.wait_for_run(&id, &["accepted", "started"], LIMIT)?;
+        let twice = fleet.start_run(0, "restart_service", "append@cut.service");
+        ensure!(twice.is_err_and(|error| error.to_string().contains("409")), "the same was planned twice");
         host.cut(Traffic::All)?;
         std::thread::sleep(Duration::from_secs(8));
         host.heal()?;
@@ -133,8 +135,34 @@ pub fn orders_that_are_not_taken() -> Result<()> {
         // Somebody without a right to it does not even get an answer.
         let stranger = host.run(&["runuser", "-u", "www-data", "--", "env", &role(), "/opt/submit"])?;
         ensure!(!stranger.success(), "a stranger may speak with the executor: {}", stranger.stdout);
-        Ok(())
+        without_a_journal(fleet, &taken)
     })
+}
+
+/// A journal that is lost stops everything until root says so; what was ordered before never runs.
+fn without_a_journal(fleet: &Fleet, taken: &SignedOrder) -> Result<()> {
+    let host = &fleet.members[0].host;
+    host.run(&["systemctl", "stop", "sysop-executor.service"])?;
+    host.check(&["rm", "-r", "/var/lib/sysop-executor/journal"])?;
+    let id = fleet.start_run(0, "restart_service", "append@lost.service")?;
+    let run = fleet.wait_for_run(&id, &["refused"], LIMIT)?;
+    ensure!(text(&run, "refusal") == "no_journal", "{run:#}");
+    ensure!(text(&run, "detail").contains("sysop-agent execute --reset"), "{run:#}");
+    host.run(&["systemctl", "stop", "sysop-executor.service"])?;
+    host.check(&["sysop-agent", "execute", "--reset"])?;
+    let said = submit_to(host, taken)?;
+    ensure!(said == "no_journal", "an order of before the reset was answered with {said}");
+    ensure!(starts(host, "cut")? == 1, "an order of before the reset ran");
+    // An order is valid from a while before it is made: for that long it may be one of before, too.
+    let id = fleet.start_run(0, "restart_service", "append@lost.service")?;
+    let run = fleet.wait_for_run(&id, &["refused"], LIMIT)?;
+    ensure!(text(&run, "detail").contains("one that is made in"), "{run:#}");
+    if full() {
+        std::thread::sleep(Duration::from_secs(125));
+        let id = fleet.start_run(0, "restart_service", "append@lost.service")?;
+        fleet.wait_for_run(&id, &["verified"], LIMIT)?;
+    }
+    Ok(())
 }
 
 /// The signed order of a run, as the controller keeps it.
@@ -173,29 +201,34 @@ fn submit_to(host: &Host, order: &SignedOrder) -> Result<String> {
     host.check(&["env", &role(), "/opt/submit"])
 }
 
-/// Hands the packet over and prints the first answer to it: the role of this program inside a host.
+/// Hands the packet over and prints the answer to it: the role of this program inside a host.
 pub fn submit() -> Result<()> {
+    let packet = std::fs::read(PACKET)?;
+    let ToExecutor::Submit(Bytes(signed)) = limits::decode(&packet)? else { bail!("it is no order") };
+    let order: Order = limits::decode(&limits::decode::<SignedOrder>(&signed)?.order.0)?;
     let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     connect(&socket, &SocketAddrUnix::new(Path::new(SOCKET_PATH))?)?;
-    send(&socket, &std::fs::read(PACKET)?, SendFlags::NOSIGNAL)?;
+    send(&socket, &packet, SendFlags::NOSIGNAL)?;
     let end = Instant::now() + Duration::from_secs(10);
     while Instant::now() < end {
-        let Some(FromExecutor::Event(event)) = next(&socket)? else { continue };
-        // Number 0 is said once, to whoever asked; the rest is what the journal has.
-        match event.event {
-            _ if event.number != 0 => {}
-            Event::Duplicate => {
-                println!("duplicate");
-                return Ok(());
-            }
-            Event::Refused { reason, .. } => {
-                println!("{}", serde_json::to_value(reason)?.as_str().unwrap_or_default());
-                return Ok(());
-            }
-            other => bail!("the executor said {other:?}"),
+        // What the journal has of other orders, or of what became of this one before, comes along.
+        match next(&socket)? {
+            Some(FromExecutor::Event(event)) if event.order == order.id => match event.event {
+                Event::Duplicate => return say("duplicate"),
+                Event::Refused { reason, .. } => {
+                    return say(serde_json::to_value(reason)?.as_str().unwrap_or_default());
+                }
+                _ => {}
+            },
+            _ => {}
         }
     }
     bail!("the executor said nothing")
+}
+
+fn say(word: &str) -> Result<()> {
+    println!("{word}");
+    Ok(())
 }
 
 fn next(socket: &OwnedFd) -> Result<Option<FromExecutor>> {
