@@ -82,7 +82,7 @@ fn main() -> ExitCode {
         eprintln!("hosts ignored: {reason}");
     }
     let trials = STORIES.iter().map(|(name, story)| {
-        Trial::test(format!("hosts::{name}"), move || story().map_err(|error| format!("{error:#}").into()))
+        Trial::test(format!("booted::{name}"), move || story().map_err(|error| format!("{error:#}").into()))
             .with_ignored_flag(missing.is_some())
     });
     libtest_mimic::run(&arguments, trials.collect()).exit_code()

@@ -11,8 +11,8 @@ use super::case::Case;
 use super::{Setting, install, run_and_parse};
 use crate::shell::{capture, find, succeeds};
 
-/// Begins the name of each story on a host.
-const HOSTS: &str = "hosts::";
+/// Begins the name of each story on a host, and of no other test.
+const HOSTS: &str = "booted::";
 
 /// The version of cargo-deny that `deny.toml` is written for.
 const CARGO_DENY: &str = "0.20.2";

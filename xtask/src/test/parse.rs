@@ -143,9 +143,12 @@ mod tests {
 
     #[test]
     fn another_suites_tests_are_left_out_and_a_common_reason_is_given_to_each() {
-        let lines = "hosts ignored: needs root\n        SKIP [ ] x hosts::lab::y\n        SKIP [ ] x z\n  Summary [ 0.1s] 0 tests run: 0 passed";
-        let cases = parse(Some("hosts::"), lines, true);
+        let lines = "hosts ignored: needs root\n        SKIP [ ] x booted::lab::y\n        SKIP [ ] x z\n  Summary [ 0.1s] 0 tests run: 0 passed";
+        let cases = parse(Some("booted::"), lines, true);
         assert_eq!(cases, [Case::skipped("x z", "needs root")]);
+
+        let lines = "PASS [ 0.1s] web pages::hosts::tests::z\n  Summary [ 0.1s] 1 test run: 1 passed";
+        assert_eq!(Tally::of(&parse(Some("booted::"), lines, true)), Tally { passed: 1, failed: 0, skipped: 0 });
     }
 
     #[test]
