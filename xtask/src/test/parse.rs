@@ -148,7 +148,10 @@ mod tests {
         assert_eq!(cases, [Case::skipped("x z", "needs root")]);
 
         let lines = "PASS [ 0.1s] web pages::hosts::tests::z\n  Summary [ 0.1s] 1 test run: 1 passed";
-        assert_eq!(Tally::of(&parse(Some("booted::"), lines, true)), Tally { passed: 1, failed: 0, skipped: 0 });
+        assert_eq!(
+            Tally::of(&parse(Some("booted::"), lines, true)),
+            Tally { passed: 1, failed: 0, skipped: 0 }
+        );
     }
 
     #[test]
