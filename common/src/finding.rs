@@ -38,64 +38,100 @@ impl Severity {
     }
 }
 
-/// What kind of trouble.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Category {
+macro_rules! categories {
+    ($($(#[doc = $doc:literal])+ $name:ident $word:literal;)*) => {
+        /// What kind of trouble. Ordered: causes before their symptoms.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum Category {
+            $($(#[doc = $doc])+ $name,)*
+        }
+
+        impl Category {
+            /// All, causes before their symptoms.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// The word for it, as in the API.
+            #[must_use]
+            pub const fn word(self) -> &'static str {
+                match self {
+                    $(Self::$name => $word,)*
+                }
+            }
+        }
+    };
+}
+
+categories! {
     /// A file system refuses writes that it took before.
-    FsReadOnly,
+    FsReadOnly "fs_read_only";
+    /// A service or process takes memory without giving it back.
+    MemoryLeak "memory_leak";
+    /// Deleted files that are still open hold a good part of a file system.
+    DeletedOpen "deleted_open";
+    /// A service writes far more log than it used to.
+    LogFlood "log_flood";
+    /// More than one run of the same timed job at once.
+    TimerOverlap "timer_overlap";
     /// A file system runs out of space.
-    DiskFill,
+    DiskFill "disk_fill";
     /// A file system runs out of inodes.
-    InodeFill,
+    InodeFill "inode_fill";
+    /// Processes or threads come near their limit.
+    PidExhaustion "pid_exhaustion";
+    /// Open files come near their limit.
+    FdExhaustion "fd_exhaustion";
+    /// Work waits for memory.
+    MemoryPressure "memory_pressure";
     /// The kernel killed a process for memory.
-    OomKill,
+    OomKill "oom_kill";
+    /// Work waits for processors.
+    CpuPressure "cpu_pressure";
+    /// A service is held back by its own processor limit.
+    CpuThrottled "cpu_throttled";
+    /// The machine below takes processor time away.
+    CpuSteal "cpu_steal";
+    /// Work waits for disks.
+    IoPressure "io_pressure";
+    /// A process waits in the kernel and does not come back.
+    StuckProcess "stuck_process";
+    /// Ended processes pile up, because their parent does not collect them.
+    Zombies "zombies";
+    /// Packets are lost or damaged.
+    NetLoss "net_loss";
+    /// The table of connections runs full, or one source opens very many.
+    ConnectionFlood "connection_flood";
+    /// Many failed sign-ins.
+    BruteForce "brute_force";
+    /// Names cannot be resolved.
+    DnsFailure "dns_failure";
+    /// The host's clock is wrong.
+    ClockSkew "clock_skew";
     /// A service restarts again and again.
-    UnitFlapping,
+    UnitFlapping "unit_flapping";
     /// A service failed.
-    UnitFailed,
+    UnitFailed "unit_failed";
+    /// A service says it runs and does nothing.
+    UnitHung "unit_hung";
+    /// Something that must run does not: a service, process or port that an operator named.
+    MustRun "must_run";
+    /// A probe of an operator's fails.
+    ProbeFailed "probe_failed";
+    /// A rule of an operator's holds.
+    RuleBreached "rule_breached";
     /// A host sends nothing any more.
-    Silence,
+    Silence "silence";
     /// Many hosts fell silent at once.
-    FleetSilence,
+    FleetSilence "fleet_silence";
     /// Two agents speak with one host's certificate.
-    AgentClone,
+    AgentClone "agent_clone";
 }
 
 impl Category {
-    /// All, causes before their symptoms.
-    pub const ALL: [Self; 9] = [
-        Self::FsReadOnly,
-        Self::DiskFill,
-        Self::InodeFill,
-        Self::OomKill,
-        Self::UnitFlapping,
-        Self::UnitFailed,
-        Self::Silence,
-        Self::FleetSilence,
-        Self::AgentClone,
-    ];
-
-    /// The word for it, as in the API.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::FsReadOnly => "fs_read_only",
-            Self::DiskFill => "disk_fill",
-            Self::InodeFill => "inode_fill",
-            Self::OomKill => "oom_kill",
-            Self::UnitFlapping => "unit_flapping",
-            Self::UnitFailed => "unit_failed",
-            Self::Silence => "silence",
-            Self::FleetSilence => "fleet_silence",
-            Self::AgentClone => "agent_clone",
-        }
-    }
-
     /// From its word.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|category| category.word() == word)
+        Self::ALL.iter().copied().find(|category| category.word() == word)
     }
 }
 
@@ -248,7 +284,7 @@ mod tests {
 
     #[test]
     fn words_are_unique_and_read_back() {
-        for category in Category::ALL {
+        for category in Category::ALL.iter().copied() {
             assert_eq!(Category::from_word(category.word()), Some(category));
         }
         for severity in Severity::ALL {
