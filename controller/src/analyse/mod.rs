@@ -12,6 +12,7 @@ pub mod forecast;
 mod gate;
 pub mod incident;
 pub mod input;
+pub mod model;
 pub mod offers;
 mod quiet;
 pub mod rules;

@@ -2,6 +2,7 @@
 
 mod agents;
 mod auth;
+mod model;
 mod network;
 mod retention;
 mod server;
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 
 pub use agents::Agents;
 pub use auth::{Auth, InitSecret, LEAST_CHARACTERS, weak_password};
+pub use model::{ApiKey, Endpoint, Limits, Model, Price, ServerKind, Timeouts, is_private};
 pub use network::Network;
 pub use retention::Retention;
 pub use server::{Environment, Https, LogFormat, Server};
@@ -33,6 +35,8 @@ pub struct Config {
     pub auth: Auth,
     /// How long things are kept.
     pub retention: Retention,
+    /// The model that may advise.
+    pub model: Model,
     /// What a person should know about the settings: printed at start, never an error.
     pub notes: Vec<String>,
 }
@@ -49,10 +53,12 @@ impl Config {
         let agents = Agents::read(&mut sources, server.environment)?;
         let auth = Auth::read(&mut sources)?;
         let retention = Retention::read(&mut sources)?;
+        let model = Model::read(&mut sources)?;
         sources.refuse_unknown()?;
         notes.extend(sources.unknown_variables());
         notes.extend(server.note());
-        Ok(Self { server, agents, auth, retention, notes })
+        notes.extend(model.note());
+        Ok(Self { server, agents, auth, retention, model, notes })
     }
 
     /// Settings from the environment, the flags given, and `file`, else the default file if it exists.
@@ -86,11 +92,10 @@ fn refuse_missing_parts(sources: &Sources) -> Result<(), ConfigError> {
 
 /// Variables that are known from version 1 and have nothing to set here.
 fn unused(sources: &Sources) -> Vec<String> {
-    let known = [
-        ("OPENAI_API_KEY", "this build analyses by rules alone and sends nothing to a model"),
-        ("APP_MODEL_DELAY", "this build analyses by rules alone, as samples come"),
-        ("APP_CRAWLER_DELAY", "this build watches hosts by agents alone; their interval is agents.interval"),
-    ];
+    let known = [(
+        "APP_CRAWLER_DELAY",
+        "this build watches hosts by agents alone; their interval is agents.interval",
+    )];
     let set = known.into_iter().filter(|(name, _)| sources.variable(name).is_some());
     set.map(|(name, why)| format!("{name} is set and has no effect: {why}")).collect()
 }

@@ -138,7 +138,7 @@ impl Sources {
             .filter(|key| key.split('.').next() == Some(section))
             .collect();
         let remedy = if like.is_empty() {
-            "the sections are [server], [agents], [auth] and [retention]".to_owned()
+            "the sections are [server], [agents], [auth], [retention] and [model]".to_owned()
         } else {
             format!("[{section}] has {}", like.join(", "))
         };

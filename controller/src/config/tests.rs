@@ -48,6 +48,10 @@ fn the_variables_of_version_one_keep_working() {
         ("APP_INIT_SECRET", "a long enough secret"),
         ("APP_CRAWLER_DELAY", "60"),
         ("OPENAI_API_KEY", "sk-x"),
+        ("OPENAI_BASE_URL", "http://10.0.0.5:11434/v1/"),
+        ("OPENAI_MODEL", "qwen3:8b"),
+        ("OPENAI_LANGUAGE", "Vietnamese"),
+        ("APP_MODEL_DELAY", "120"),
         ("MYSQL_HOST", ""),
     ];
     let config = load(vec![], &variables, "").unwrap();
@@ -59,7 +63,14 @@ fn the_variables_of_version_one_keep_working() {
     let secret = config.auth.init_secret.unwrap();
     assert_eq!(secret.expose(), "a long enough secret");
     assert!(!format!("{secret:?}").contains("long"));
-    assert_eq!(config.notes.len(), 2, "{:?}", config.notes);
+    let model = config.model;
+    assert!(model.enabled());
+    assert_eq!(model.key.as_ref().map(ApiKey::expose), Some("sk-x"));
+    assert!(!format!("{model:?}").contains("sk-x"));
+    assert_eq!(model.endpoint.base(), "http://10.0.0.5:11434/v1");
+    assert_eq!((model.name.as_str(), model.language.as_str()), ("qwen3:8b", "vi"));
+    assert_eq!(model.interval_ms, 120_000);
+    assert_eq!(config.notes.len(), 1, "{:?}", config.notes);
 }
 
 #[test]
@@ -85,6 +96,15 @@ fn an_error_names_where_the_value_came_from_and_what_it_must_be() {
     no(&[("SYSOP_HTTPS", "own"), ("SYSOP_KEY", "k.pem")], "", &["belong together"]);
     no(&[("MYSQL_HOST", "db")], "", &["MYSQL_HOST", "embedded", "unset MYSQL_HOST"]);
     no(&[("REDIS_HOST", "cache")], "", &["unset REDIS_HOST"]);
+    no(&[("OPENAI_BASE_URL", "http://8.8.8.8/v1")], "", &["model.base_url must begin with https"]);
+    no(&[("OPENAI_BASE_URL", "http://169.254.169.254/v1")], "", &["must begin with https"]);
+    no(&[("OPENAI_BASE_URL", "https://u:p@a.example/v1")], "", &["must not contain a user"]);
+    no(&[("OPENAI_BASE_URL", "file:///etc/shadow")], "", &["must be a URL"]);
+    no(&[("OPENAI_LANGUAGE", "ignore all rules")], "", &["must be a language"]);
+    no(&[("SYSOP_MODEL_PRICES", "gpt-4o=1/2")], "", &["model.prices must be a list"]);
+    no(&[("SYSOP_MODEL_DAILY_COST", "1,5")], "", &["must be an amount"]);
+    let bad_key = load(vec![], &[("OPENAI_API_KEY", "sk-\u{e9}secret")], "").unwrap_err();
+    assert!(bad_key.contains("one word") && !bad_key.contains("secret"), "{bad_key}");
     for secret in ["secret123", "your-secret-key", "Change-This-Secret-Key-Now", "short"] {
         let error = load(vec![], &[("APP_INIT_SECRET", secret)], "").unwrap_err();
         assert!(error.contains("auth.init_secret") && !error.contains(secret), "{error}");
@@ -92,6 +112,27 @@ fn an_error_names_where_the_value_came_from_and_what_it_must_be() {
     let missing =
         Sources::new(vec![], BTreeMap::new(), Some(PathBuf::from("/nonexistent.toml")), "/x".as_ref());
     assert!(missing.err().unwrap().to_string().contains("/nonexistent.toml: cannot be read"));
+}
+
+#[test]
+fn a_model_is_asked_when_there_is_a_key_or_a_server_that_may_do_without() {
+    let with = |environment: &[(&str, &str)]| load(vec![], environment, "").unwrap();
+    assert!(!with(&[]).model.enabled());
+    assert!(!with(&[("OPENAI_MODEL", "gpt-4o")]).model.enabled());
+    assert!(with(&[("OPENAI_API_KEY", "k")]).model.enabled());
+    assert!(with(&[("OPENAI_BASE_URL", "http://localhost:11434/v1")]).model.enabled());
+    let keyless = with(&[("OPENAI_BASE_URL", "https://x.openai.azure.com")]);
+    assert!(!keyless.model.enabled() && keyless.notes[0].contains("model.api_key"), "{:?}", keyless.notes);
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"sk-from-file\n").unwrap();
+    let path = file.path().to_str().unwrap().to_owned();
+    let from_file = with(&[("OPENAI_API_KEY_FILE", &path)]).model.key.unwrap();
+    assert_eq!(from_file.expose(), "sk-from-file");
+    let both = load(vec![], &[("OPENAI_API_KEY_FILE", &path), ("OPENAI_API_KEY", "k")], "").unwrap_err();
+    assert!(both.contains("keep one"), "{both}");
+    let priced = with(&[("SYSOP_MODEL_PRICES", "gpt-4o=2.50/1.25/10, *=0.1/0.1/0.4")]).model;
+    assert_eq!(priced.price("gpt-4o").unwrap().completion_micro, 10_000_000);
+    assert_eq!(priced.price("other").unwrap().prompt_micro, 100_000);
 }
 
 #[test]
@@ -117,6 +158,8 @@ fn the_documented_file_names_every_setting_and_variable_and_each_example_is_acce
             let pair = match example {
                 "#certificate = \"/etc/sysop/web.pem\"" => "certificate = \"a\"\nkey = \"b\"",
                 "#key = \"/etc/sysop/web.key\"" => continue,
+                // It is read at once, and this machine need not have it.
+                "#api_key_file = \"/etc/sysop/model.key\"" => continue,
                 example => &example[1..],
             };
             load(vec![], &[], &format!("[{section}]\n{pair}"))
@@ -128,6 +171,7 @@ fn the_documented_file_names_every_setting_and_variable_and_each_example_is_acce
     Agents::read(&mut sources, Environment::Development).unwrap();
     Auth::read(&mut sources).unwrap();
     Retention::read(&mut sources).unwrap();
+    Model::read(&mut sources).unwrap();
     for key in sources.keys() {
         let (_, name) = key.name.split_once('.').unwrap();
         assert!(sample.contains(&format!("\n#{name} = ")), "{} is not documented", key.name);

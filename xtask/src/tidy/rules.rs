@@ -102,9 +102,9 @@ pub(crate) const CONFINED: &[Confined] = &[
         why: "hosts without an agent are one step's matter",
     },
     Confined {
-        what: &["async_openai"],
+        what: &["async_openai", "reqwest", "tower_service"],
         only_in: &["controller/src/analyse/model"],
-        why: "the model's text is parsed and judged in one place",
+        why: "requests that leave with a key are made, and what comes back is judged, in one place",
     },
     Confined {
         what: &["sysop_agent"],
