@@ -1,5 +1,7 @@
 //! Who did it: shares of a change, and when they are clear enough to name someone. Pure.
 
+use super::messages::Text;
+
 /// The leader must have at least this share of the change.
 const LEAST_SHARE: f64 = 0.5;
 /// And be ahead of the next by this much.
@@ -27,7 +29,29 @@ pub enum Attribution<T> {
         share: u8,
     },
     /// Nobody is: nothing may be done against anyone.
-    Diffuse(String),
+    Diffuse(Split),
+}
+
+/// How a change is divided when nobody is named, in percent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Split {
+    /// Nobody's part grew.
+    Nobody,
+    /// The largest part, the next, and what is nobody's.
+    Parts(u8, u8, u8),
+}
+
+impl Split {
+    /// As a sentence.
+    #[must_use]
+    pub fn told(self, say: Text) -> String {
+        match self {
+            Self::Nobody => say.say("diffuse.none", &[]),
+            Self::Parts(first, second, rest) => {
+                say.say("diffuse.split", &[("first", &first), ("second", &second), ("rest", &rest)])
+            }
+        }
+    }
 }
 
 /// Divides a change of `whole` among `parts`: share = part / whole, residual = 1 - sum of shares.
@@ -37,7 +61,7 @@ pub fn attribute<T: Clone>(whole: f64, parts: &[Part<T>]) -> Attribution<T> {
     let positive = || parts.iter().filter(|part| part.amount > 0.0);
     let sum: f64 = positive().map(|part| part.amount).sum();
     if whole.is_nan() || whole <= 0.0 || sum <= 0.0 {
-        return Attribution::Diffuse("diffuse: no culprit; nobody's part was seen to grow".into());
+        return Attribution::Diffuse(Split::Nobody);
     }
     let base = whole.max(sum);
     let residual = 1.0 - sum / base;
@@ -47,12 +71,7 @@ pub fn attribute<T: Clone>(whole: f64, parts: &[Part<T>]) -> Attribution<T> {
     let (first, second) = (share(0), share(1));
     let percent = |share: f64| (share * 100.0).round().clamp(0.0, 100.0) as u8;
     if first < LEAST_SHARE || first - second < LEAST_LEAD || residual > MOST_RESIDUAL {
-        return Attribution::Diffuse(format!(
-            "diffuse: no culprit; the largest part is {} %, the next {} %, and {} % is nobody's",
-            percent(first),
-            percent(second),
-            percent(residual)
-        ));
+        return Attribution::Diffuse(Split::Parts(percent(first), percent(second), percent(residual)));
     }
     Attribution::One { who: ranked[0].who.clone(), share: percent(first) }
 }

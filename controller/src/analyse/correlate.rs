@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sysop_common::finding::{Category, Finding, Offer, Value};
 use sysop_common::time::{MINUTE_MS, SECOND_MS};
 
-use super::offers::offers;
+use super::offers::{About, offers};
 
 /// Cause and symptom begin within this time of each other.
 const NEAR_MS: i64 = 5 * MINUTE_MS;
@@ -23,7 +23,7 @@ pub struct Group {
 
 /// Groups active findings. Each keeps one cause at most; what has none is a root.
 #[must_use]
-pub fn group(mut findings: Vec<Finding>, mounts: &[&str]) -> Vec<Group> {
+pub fn group(mut findings: Vec<Finding>, about: &About<'_>) -> Vec<Group> {
     findings.sort_by(|a, b| (a.category, &a.entity).cmp(&(b.category, &b.entity)));
     let causes: Vec<Option<usize>> = (0..findings.len()).map(|at| cause_of(at, &findings)).collect();
     for (at, cause) in causes.iter().enumerate() {
@@ -39,7 +39,7 @@ pub fn group(mut findings: Vec<Finding>, mounts: &[&str]) -> Vec<Group> {
         .map(|(root, members)| {
             let rest = members.iter().copied().filter(|at| *at != root);
             let order: Vec<usize> = std::iter::once(root).chain(rest).collect();
-            let offers = collect(&order, &findings, &causes, mounts);
+            let offers = collect(&order, &findings, &causes, about);
             Group { findings: order.iter().map(|at| findings[*at].clone()).collect(), offers }
         })
         .collect()
@@ -90,7 +90,12 @@ fn exhausted(finding: &Finding) -> bool {
 }
 
 /// Offers of the root, and of symptoms whose cause does not stand in the way of mending them.
-fn collect(order: &[usize], findings: &[Finding], causes: &[Option<usize>], mounts: &[&str]) -> Vec<Offer> {
+fn collect(
+    order: &[usize],
+    findings: &[Finding],
+    causes: &[Option<usize>],
+    about: &About<'_>,
+) -> Vec<Offer> {
     let mut found: Vec<Offer> = Vec::new();
     for at in order {
         let blocked = |cause: usize| {
@@ -100,7 +105,7 @@ fn collect(order: &[usize], findings: &[Finding], causes: &[Option<usize>], moun
         if causes[*at].is_some_and(blocked) {
             continue;
         }
-        for offer in offers(&findings[*at], mounts) {
+        for offer in offers(&findings[*at], about) {
             if !found.iter().any(|known| known.action == offer.action) {
                 found.push(offer);
             }

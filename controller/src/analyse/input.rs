@@ -7,6 +7,8 @@ use sysop_common::ids::HostId;
 use sysop_common::metric;
 use sysop_common::time::{DAY_MS, HOUR_MS, MINUTE_MS, UnixMs};
 
+use super::messages::{Language, Text};
+use super::state::HostState;
 use super::window::Window;
 use crate::store::StoreError;
 use crate::store::host_events::HostEvent;
@@ -19,12 +21,24 @@ pub struct HostInput {
     pub window: Window,
     /// Longer histories of file systems that are more than half full.
     pub fills: BTreeMap<String, FillHistory>,
-    /// What was remembered of it.
-    pub memory: HostMemory,
+    /// What is remembered and was learned of it.
+    pub state: HostState,
     /// Fingerprints of findings that are active in an open incident: hysteresis starts from them.
     pub open: BTreeSet<String>,
     /// What the link saw.
     pub events: Vec<HostEvent>,
+    /// A maintenance window holds: soft findings are measured and not told.
+    pub maintenance: bool,
+    /// The language of what is found.
+    pub language: Language,
+}
+
+impl HostInput {
+    /// The texts in the language of the input.
+    #[must_use]
+    pub fn text(&self) -> Text {
+        self.language.text()
+    }
 }
 
 /// How a file system filled up: bytes and inodes in use.

@@ -7,17 +7,23 @@
 //! host costs a comparison of two ticks per sample.
 
 pub mod attribute;
+pub mod baseline;
+pub mod budget;
 pub mod correlate;
+pub mod engine;
+pub mod entities;
 pub mod forecast;
 mod gate;
 pub mod incident;
 pub mod input;
+pub mod messages;
 pub mod model;
 pub mod offers;
 mod quiet;
 pub mod rules;
 mod save;
 pub mod seam;
+pub mod state;
 mod watch;
 pub mod window;
 
@@ -56,6 +62,8 @@ pub struct Ctx {
     pub wakes: Wakes,
     /// The time.
     pub clock: Clock,
+    /// The language of what is found.
+    pub language: messages::Language,
     /// Second opinion on offers, if there is one.
     pub adviser: Option<Arc<dyn seam::Adviser>>,
 }

@@ -6,6 +6,17 @@ use sysop_common::action::{Action, ProcessRef, Risk, TempRoot, UnitName};
 use sysop_common::finding::{Category, Culprit, Finding, Offer, OfferSource};
 use sysop_common::grant::matches_pattern;
 
+use super::messages::Text;
+
+/// What of a host beside the finding matters to an offer.
+#[derive(Debug, Clone, Default)]
+pub struct About<'a> {
+    /// All its mount points.
+    pub mounts: Vec<&'a str>,
+    /// The texts in which offers speak.
+    pub text: Text,
+}
+
 /// Files of this age in a directory for temporary files are taken for abandoned, in seconds.
 const ABANDONED_S: u32 = 24 * 3_600;
 /// In an emergency, in seconds.
@@ -18,22 +29,23 @@ const START_FIRST: &[&str] = &["mysql*", "mariadb*", "postgresql*", "mongod*", "
 const SYSTEM_USERS: &[&str] =
     &["root", "0", "mysql", "postgres", "redis", "mongodb", "etcd", "systemd-network"];
 
-/// Offers for one finding, best first. `mounts` are all mount points of the host.
+/// Offers for one finding, best first.
 #[must_use]
-pub fn offers(finding: &Finding, mounts: &[&str]) -> Vec<Offer> {
+pub fn offers(finding: &Finding, about: &About<'_>) -> Vec<Offer> {
+    let say = about.text;
     match finding.category {
-        Category::UnitFailed => failed(finding),
-        Category::UnitFlapping => flapping(finding),
-        Category::OomKill => grower(finding),
-        Category::DiskFill | Category::InodeFill => fill(finding, mounts),
+        Category::UnitFailed => failed(say, finding),
+        Category::UnitFlapping => flapping(say, finding),
+        Category::OomKill => grower(say, finding),
+        Category::DiskFill | Category::InodeFill => fill(finding, about),
         // A broken disk, a lost host or a copied key is not mended by any action of ours.
         _ => Vec::new(),
     }
 }
 
 /// Everything but what must be said of each.
-fn offer(finding: &Finding, action: Action, texts: [&str; 4]) -> Offer {
-    let [why, pre_check, expect, not_fixed] = texts.map(str::to_owned);
+fn offer(finding: &Finding, action: Action, texts: [String; 4]) -> Offer {
+    let [why, pre_check, expect, not_fixed] = texts;
     Offer {
         id: String::new(),
         finding: finding.fingerprint(),
@@ -48,19 +60,20 @@ fn offer(finding: &Finding, action: Action, texts: [&str; 4]) -> Offer {
     }
 }
 
-fn failed(finding: &Finding) -> Vec<Offer> {
+fn failed(say: Text, finding: &Finding) -> Vec<Offer> {
     let Ok(unit) = finding.entity.parse::<UnitName>() else { return Vec::new() };
     let name = unit.as_str();
-    let texts: [&str; 4] = [
-        &format!("{name} is failed and systemd will not start it again by itself"),
-        &format!("{name} is still failed, and is not protected on the host"),
-        &format!("{name} is active after 10 s, and still after 60 s"),
-        "why it failed: if that persists, it will fail again",
-    ];
-    let restart =
-        Offer { unattended: true, ..offer(finding, Action::RestartService { unit: unit.clone() }, texts) };
-    let start =
-        Offer { unattended: true, ..offer(finding, Action::StartService { unit: unit.clone() }, texts) };
+    let texts = || {
+        [
+            say.say("offer.failed.why", &[("unit", &name)]),
+            say.say("offer.failed.check", &[("unit", &name)]),
+            say.say("offer.failed.expect", &[("unit", &name)]),
+            say.say("offer.failed.not_fixed", &[]),
+        ]
+    };
+    let unattended = |action| Offer { unattended: true, ..offer(finding, action, texts()) };
+    let restart = unattended(Action::RestartService { unit: unit.clone() });
+    let start = unattended(Action::StartService { unit: unit.clone() });
     if START_FIRST.iter().any(|pattern| matches_pattern(pattern, name)) {
         vec![start, restart]
     } else {
@@ -68,40 +81,41 @@ fn failed(finding: &Finding) -> Vec<Offer> {
     }
 }
 
-fn flapping(finding: &Finding) -> Vec<Offer> {
+fn flapping(say: Text, finding: &Finding) -> Vec<Offer> {
     let Ok(unit) = finding.entity.parse::<UnitName>() else { return Vec::new() };
     let name = unit.as_str();
-    let texts: [&str; 4] = [
-        &format!("{name} ends soon after each start, and the restarts cost time and fill logs"),
-        &format!("{name} still restarts, and nothing that runs needs it"),
-        &format!("{name} is inactive and stays so"),
-        "what it should do is not done until its cause is mended and it is started again",
+    let texts = [
+        say.say("offer.flapping.why", &[("unit", &name)]),
+        say.say("offer.flapping.check", &[("unit", &name)]),
+        say.say("offer.flapping.expect", &[("unit", &name)]),
+        say.say("offer.flapping.not_fixed", &[]),
     ];
     vec![offer(finding, Action::StopService { unit: unit.clone() }, texts)]
 }
 
-fn grower(finding: &Finding) -> Vec<Offer> {
+fn grower(say: Text, finding: &Finding) -> Vec<Offer> {
     let Some(Culprit::Unit { unit, .. }) = &finding.culprit else { return Vec::new() };
     let Ok(name) = unit.parse::<UnitName>() else { return Vec::new() };
-    let texts: [&str; 4] = [
-        &format!("{unit} grew most before the kernel had to kill"),
-        &format!("{unit} runs, and is not protected on the host"),
-        &format!("{unit} is active after 10 s, and uses less memory"),
-        "a leak: it will grow again until it is mended or limited",
+    let texts = [
+        say.say("offer.grower.why", &[("unit", unit)]),
+        say.say("offer.runs.check", &[("unit", unit)]),
+        say.say("offer.grower.expect", &[("unit", unit)]),
+        say.say("offer.grower.not_fixed", &[]),
     ];
     vec![offer(finding, Action::RestartService { unit: name }, texts)]
 }
 
-fn fill(finding: &Finding, mounts: &[&str]) -> Vec<Offer> {
-    let mount = finding.entity.as_str();
+fn fill(finding: &Finding, about: &About<'_>) -> Vec<Offer> {
+    let (mount, say) = (finding.entity.as_str(), about.text);
     let mut found = Vec::new();
-    for root in ["/tmp", "/var/tmp"].into_iter().filter(|root| holder(root, mounts) == Some(mount)) {
+    let here = |root: &&str| holder(root, &about.mounts) == Some(mount);
+    for root in ["/tmp", "/var/tmp"].into_iter().filter(here) {
         let Ok(root) = root.parse::<TempRoot>() else { continue };
-        found.extend(cleanings(finding, &root, mount == root.as_str()));
+        found.extend(cleanings(say, finding, &root, mount == root.as_str()));
     }
     match &finding.culprit {
-        Some(Culprit::Unit { unit, .. }) => found.extend(writer_unit(finding, unit)),
-        Some(culprit @ Culprit::Process { .. }) => found.extend(writer_process(finding, culprit)),
+        Some(Culprit::Unit { unit, .. }) => found.extend(writer_unit(say, finding, unit)),
+        Some(culprit @ Culprit::Process { .. }) => found.extend(writer_process(say, finding, culprit)),
         Some(Culprit::Diffuse { .. }) | None => {}
     }
     found
@@ -116,55 +130,58 @@ fn holder<'a>(root: &str, mounts: &[&'a str]) -> Option<&'a str> {
 }
 
 /// `own`: the file system holds nothing but temporary files, so all of its growth is there.
-fn cleanings(finding: &Finding, root: &TempRoot, own: bool) -> Vec<Offer> {
+fn cleanings(say: Text, finding: &Finding, root: &TempRoot, own: bool) -> Vec<Offer> {
+    let (root_name, mount) = (root.as_str(), finding.entity.as_str());
     let clean = |min_age_s| Action::CleanupTempFiles { root: root.clone(), min_age_s, max_bytes: MOST_BYTES };
-    let share = if own {
-        format!("{root} is a file system of its own: all of its growth is there")
-    } else {
-        format!("{root} lies on {}; how much of the growth is there is not observed", finding.entity)
-    };
-    let texts = |age: &str| -> [String; 4] {
-        [
-            format!("{share}; files not touched for {age} can go"),
-            format!("{root} is a directory of the system, on the same file system, and holds such files"),
-            format!("5 % of {} is free again", finding.entity),
-            "whoever writes goes on writing".to_owned(),
-        ]
-    };
     let make = |min_age_s, age: &str| {
-        let texts = texts(age);
-        offer(finding, clean(min_age_s), [&texts[0], &texts[1], &texts[2], &texts[3]])
+        let age = say.say(age, &[]);
+        let key = if own { "offer.clean.own" } else { "offer.clean.shared" };
+        let texts = [
+            say.say(key, &[("root", &root_name), ("mount", &mount), ("age", &age)]),
+            say.say("offer.clean.check", &[("root", &root_name)]),
+            say.say("offer.clean.expect", &[("mount", &mount)]),
+            say.say("offer.clean.not_fixed", &[]),
+        ];
+        offer(finding, clean(min_age_s), texts)
     };
-    let mut found = vec![Offer { unattended: own, ..make(ABANDONED_S, "a day") }];
+    let mut found = vec![Offer { unattended: own, ..make(ABANDONED_S, "offer.clean.age.day") }];
     if own {
-        found.push(Offer { risk: Risk::Medium, ..make(IDLE_S, "10 minutes") });
+        found.push(Offer { risk: Risk::Medium, ..make(IDLE_S, "offer.clean.age.short") });
     }
     found
 }
 
-fn writer_unit(finding: &Finding, unit: &str) -> Vec<Offer> {
+fn writer_unit(say: Text, finding: &Finding, unit: &str) -> Vec<Offer> {
     let Ok(name) = unit.parse::<UnitName>() else { return Vec::new() };
-    let why = format!("{unit} writes most of what fills {}", finding.entity);
-    let pre = format!("{unit} runs, and is not protected on the host");
-    let expect = format!("{} stops filling up", finding.entity);
-    let kept = "what it wrote stays where it is";
+    let texts = || {
+        [
+            say.say("offer.writer.unit.why", &[("unit", &unit), ("mount", &finding.entity)]),
+            say.say("offer.runs.check", &[("unit", &unit)]),
+            say.say("offer.writer.expect", &[("mount", &finding.entity)]),
+            say.say("offer.writer.not_fixed", &[]),
+        ]
+    };
     vec![
-        offer(finding, Action::RestartService { unit: name.clone() }, [&why, &pre, &expect, kept]),
-        offer(finding, Action::StopService { unit: name }, [&why, &pre, &expect, kept]),
+        offer(finding, Action::RestartService { unit: name.clone() }, texts()),
+        offer(finding, Action::StopService { unit: name }, texts()),
     ]
 }
 
-fn writer_process(finding: &Finding, culprit: &Culprit) -> Option<Offer> {
+fn writer_process(say: Text, finding: &Finding, culprit: &Culprit) -> Option<Offer> {
     let Culprit::Process { pid, start_ticks, comm, user, .. } = culprit else { return None };
     if SYSTEM_USERS.contains(&user.as_str()) || *pid < 2 || comm.is_empty() {
         return None;
     }
     let process = ProcessRef { pid: *pid, start_ticks: *start_ticks, comm: comm.clone() };
-    let texts: [&str; 4] = [
-        &format!("{comm} (pid {pid}, user {user}) writes most of what fills {}", finding.entity),
-        "the process is still the same one, and belongs to no service",
-        &format!("the process is gone, and {} stops filling up", finding.entity),
-        "what it wrote stays where it is; it cannot be brought back",
+    let mount = &finding.entity;
+    let texts = [
+        say.say(
+            "offer.writer.process.why",
+            &[("comm", comm), ("pid", pid), ("user", user), ("mount", mount)],
+        ),
+        say.say("offer.process.check", &[]),
+        say.say("offer.writer.process.expect", &[("mount", mount)]),
+        say.say("offer.writer.process.not_fixed", &[]),
     ];
     Some(offer(finding, Action::KillProcess { process }, texts))
 }

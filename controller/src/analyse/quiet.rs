@@ -17,7 +17,7 @@ pub(super) async fn look(ctx: &Ctx, beats: &[Beat], open: &[Incident], started: 
     let now = ctx.clock.now();
     let fleet_open =
         open.iter().any(|incident| incident.host.is_none() && is_of(incident, Category::FleetSilence));
-    let found = silence::look(beats, started, now, fleet_open);
+    let found = silence::look(beats, started, now, fleet_open, ctx.language.text());
     let mut silent: BTreeMap<HostId, Finding> = found.hosts.into_iter().collect();
     for beat in beats {
         let finding = silent.remove(&beat.host);

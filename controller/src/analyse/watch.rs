@@ -4,23 +4,27 @@ use std::collections::{BTreeMap, HashMap};
 
 use sysop_common::finding::Category;
 use sysop_common::ids::{Epoch, HostId, Seq};
-use sysop_common::metric;
 use sysop_common::time::{MINUTE_MS, SECOND_MS, UnixMs};
 
-use super::input::{self, FillHistory, HostInput, HostMemory};
+use super::engine::Engine;
+use super::input::{self, FillHistory, HostInput};
+use super::rules::Detector;
 use super::rules::silence::Beat;
-use super::rules::{Detector, hard_lane};
+use super::state::HostState;
 use super::save::{Found, save, write};
-use super::{Ctx, Outcome, correlate, gate, incident, quiet};
+use super::{Ctx, Outcome, gate, incident, quiet};
 use crate::store::host_events::HostEvent;
 use crate::store::incidents::Incident;
 use crate::store::samples::Latest;
-use crate::store::{StoreError, analyser_state, host_events, host_facts, incidents};
+use crate::store::{StoreError, analyser_state, host_events, host_facts, incidents, maintenance};
 
 /// A host is looked at this often, whatever its samples say.
 const WHOLE_LOOK_MS: i64 = MINUTE_MS;
 /// Longer histories are read again this often.
 const HISTORY_MS: i64 = 10 * MINUTE_MS;
+/// What was learned is stored this often: less than the samples in memory go back after a restart, so
+/// that nothing is missing then.
+const LEARNED_MS: i64 = 10 * MINUTE_MS;
 /// The list of hosts, what the link saw and silence are looked at this often.
 const SLOW_MS: i64 = 2 * SECOND_MS;
 /// What the link saw counts for this long.
@@ -36,17 +40,22 @@ struct Watched {
     whole_at: UnixMs,
     history_at: UnixMs,
     fills: BTreeMap<String, FillHistory>,
-    memory: HostMemory,
+    state: HostState,
+    /// When what was learned was last stored.
+    saved_at: UnixMs,
 }
 
-/// The analyser's state between two looks. All of it but the remembered file systems can be lost.
+/// The analyser's state between two looks. Of it what is remembered of each host survives a restart:
+/// facts are stored as they change, what was learned often enough for the samples in memory to fill
+/// the rest.
 pub struct Analyser {
     ctx: Ctx,
-    detectors: Vec<Box<dyn Detector>>,
+    engine: Engine,
     started: UnixMs,
     slow_at: UnixMs,
     hosts: Vec<(HostId, UnixMs)>,
     events: HashMap<HostId, Vec<HostEvent>>,
+    maintenance: Vec<maintenance::Window>,
     watched: HashMap<HostId, Watched>,
 }
 
@@ -57,25 +66,31 @@ impl Analyser {
     /// Only the store's.
     pub async fn load(ctx: Ctx, started: UnixMs) -> Result<Self, StoreError> {
         let mut watched: HashMap<HostId, Watched> = HashMap::new();
-        for (host, state) in analyser_state::load(&mut *ctx.db.reader().await?).await? {
+        for known in analyser_state::load(&mut *ctx.db.reader().await?).await? {
             // What another version wrote and this one cannot read is forgotten.
-            let memory = serde_json::from_str(&state).unwrap_or_default();
-            watched.insert(host, Watched { memory, ..Watched::default() });
+            let memory = serde_json::from_str(&known.facts).unwrap_or_default();
+            let mut state = HostState { memory, ..HostState::default() };
+            if let Some(soft) = &known.soft {
+                state.unpack(soft);
+            }
+            let saved_at = save_phase(known.host, started);
+            watched.insert(known.host, Watched { state, saved_at, ..Watched::default() });
         }
         Ok(Self {
             ctx,
-            detectors: hard_lane(),
+            engine: Engine::new(),
             started,
             slow_at: UnixMs(0),
             hosts: Vec::new(),
             events: HashMap::new(),
+            maintenance: Vec::new(),
             watched,
         })
     }
 
     /// Adds a detector, such as one of the soft lane.
     pub fn add(&mut self, detector: Box<dyn Detector>) {
-        self.detectors.push(detector);
+        self.engine.add(detector);
     }
 
     /// One look at all hosts that call for one.
@@ -102,8 +117,27 @@ impl Analyser {
         if slow {
             let beats = self.beats(&open);
             quiet::look(&self.ctx, &beats, &open, self.started).await?;
+            self.remember(now).await?;
         }
         result
+    }
+
+    /// Stores what was learned of the hosts whose turn it is, in one transaction.
+    async fn remember(&mut self, now: UnixMs) -> Outcome {
+        let due = |watched: &Watched| watched.whole_at.0 > 0 && now.since(watched.saved_at) >= LEARNED_MS;
+        let due: Vec<HostId> =
+            self.watched.iter().filter(|(_, watched)| due(watched)).map(|(host, _)| *host).collect();
+        if due.is_empty() {
+            return Ok(());
+        }
+        let mut tx = self.ctx.db.begin().await?;
+        for host in due {
+            let Some(watched) = self.watched.get_mut(&host) else { continue };
+            analyser_state::save_soft(&mut tx, host, &watched.state.pack(), now).await?;
+            watched.saved_at = now;
+        }
+        tx.commit().await?;
+        Ok(())
     }
 
     /// Reads the hosts and what the link saw; closes what belongs to removed hosts.
@@ -112,6 +146,7 @@ impl Analyser {
         let beats = host_facts::beats(&mut conn).await?;
         self.hosts = beats.into_iter().map(|(host, _, seen)| (host, seen)).collect();
         self.events.clear();
+        self.maintenance = maintenance::list(&self.ctx.db, now).await?;
         for (host, event) in host_events::since(&mut conn, now.plus(-EVENTS_MS)).await? {
             self.events.entry(host).or_default().push(event);
         }
@@ -131,7 +166,8 @@ impl Analyser {
     async fn host(&mut self, host: HostId, open: &[Incident], now: UnixMs) -> Outcome {
         let Some(latest) = self.ctx.samples.latest(host) else { return Ok(()) };
         let has_open = open.iter().any(|incident| incident.host == Some(host));
-        let watched = self.watched.entry(host).or_default();
+        let fresh = || Watched { saved_at: save_phase(host, now), ..Watched::default() };
+        let watched = self.watched.entry(host).or_insert_with(fresh);
         let key = (latest.now.epoch, latest.now.tick.seq, latest.now.at);
         let new = watched.seen != Some(key);
         let due = now.since(watched.whole_at) >= WHOLE_LOOK_MS;
@@ -163,21 +199,39 @@ impl Analyser {
             watched.history_at = now;
         }
         let own: Vec<Incident> = open.iter().filter(|i| i.host == Some(host)).cloned().collect();
-        let memory = watched.memory.after(&window);
+        let held = |w: &maintenance::Window| w.starts_at <= now && now < w.ends_at;
+        let on = |w: &maintenance::Window| w.host.is_none_or(|of| of == host);
         let input = HostInput {
             window,
             fills: watched.fills.clone(),
-            memory: watched.memory.clone(),
+            state: std::mem::take(&mut watched.state),
             open: incident::active(&own),
             events: self.events.get(&host).cloned().unwrap_or_default(),
+            maintenance: self.maintenance.iter().any(|w| held(w) && on(w)),
+            language: self.ctx.language,
         };
-        judge(&self.ctx, &self.detectors, host, &input).await?;
-        if memory != watched.memory {
-            let text = serde_json::to_string(&memory).unwrap_or_default();
+        let facts = input.state.memory.clone();
+        let step = match self.engine.step(input) {
+            Ok(step) => step,
+            Err(input) => {
+                watched.state = input.state;
+                return Ok(());
+            }
+        };
+        watched.state = step.input.state.clone();
+        let found = Found {
+            host: Some(host),
+            groups: step.groups.clone(),
+            looked: step.looked,
+            observes: &|finding| self.engine.observes(&step.input, finding),
+            about: &|incident| !quiet::is_of(incident, Category::Silence),
+        };
+        save(&self.ctx, &found).await?;
+        if facts != watched.state.memory {
+            let text = serde_json::to_string(&watched.state.memory).unwrap_or_default();
             let mut tx = self.ctx.db.begin().await?;
             analyser_state::save(&mut tx, host, &text, now).await?;
             tx.commit().await?;
-            watched.memory = memory;
         }
         Ok(())
     }
@@ -202,22 +256,10 @@ impl Analyser {
     }
 }
 
-/// Finds, groups, writes.
-async fn judge(ctx: &Ctx, detectors: &[Box<dyn Detector>], host: HostId, input: &HostInput) -> Outcome {
-    let Some(latest) = input.window.latest() else { return Ok(()) };
-    let findings = detectors.iter().flat_map(|detector| detector.look(input)).collect();
-    let mounts: Vec<&str> = latest.labels(metric::FS_TOTAL).collect();
-    let found = Found {
-        host: Some(host),
-        groups: correlate::group(findings, &mounts),
-        looked: latest.at(),
-        observes: &|finding| {
-            let of = detectors.iter().find(|detector| detector.category() == finding.category);
-            of.is_some_and(|detector| detector.observes(input, &finding.entity))
-        },
-        about: &|incident| !quiet::is_of(incident, Category::Silence),
-    };
-    save(ctx, &found).await
+/// When a host's state counts as last stored at the start: spread, so that hosts take turns.
+fn save_phase(host: HostId, now: UnixMs) -> UnixMs {
+    let slot = i64::try_from(host.0.as_u128() % 600).unwrap_or(0);
+    now.plus(-slot * LEARNED_MS / 600)
 }
 
 /// The time between two ticks that follow each other, within what agents can be set to.

@@ -163,6 +163,7 @@ impl Parts {
             audit: self.audit.clone(),
             wakes: self.wakes.clone(),
             clock: self.clock.clone(),
+            language: analyse::messages::Language::default(),
             adviser: None,
         }
     }

@@ -23,7 +23,8 @@ impl Detector for Clone {
         let clones = || input.events.iter().filter(|event| event.kind == CLONE);
         let (Some(first), Some(last)) = (clones().next(), clones().next_back()) else { return Vec::new() };
         let mut rows = Rows::default();
-        let text = format!("refused: {}", last.detail);
+        let say = input.text();
+        let text = say.say("agent.clone.refused", &[("detail", &last.detail)]);
         rows.value(("link.refused", "agent"), last.at, Value::Word(last.detail.clone()), text);
         vec![Finding {
             category: Category::AgentClone,
@@ -33,10 +34,8 @@ impl Detector for Clone {
             onset: first.at,
             last_true: last.at,
             active: true,
-            title: "Two agents use this host's identity".to_owned(),
-            cause: "the host was cloned with its agent's keys, or the keys were copied: \
-                    enrol the copy as a host of its own, or revoke the certificate if nobody made one"
-                .to_owned(),
+            title: say.say("agent.clone.title", &[]),
+            cause: say.say("agent.clone.cause", &[]),
             culprit: None,
             evidence: rows.0,
             not_observed: Vec::new(),

@@ -39,7 +39,7 @@ fn flag(look: Look<'_>, mount: &str) -> Option<i64> {
 
 fn flipped(input: &HostInput, latest: Look<'_>, mount: &str) -> Option<Finding> {
     let writable = input.window.looks().rfind(|look| flag(*look, mount) == Some(0)).map(Look::at);
-    let remembered = input.memory.writable.get(mount).map(|hour| UnixMs(*hour));
+    let remembered = input.state.memory.writable.get(mount).map(|hour| UnixMs(*hour));
     let recent = |at: &UnixMs| latest.at().since(*at) < NEW_NORMAL_MS + HOUR_MS;
     let before = writable.or(remembered).filter(recent);
     let open = input.open.contains(&fingerprint(Category::FsReadOnly, mount));
@@ -53,7 +53,8 @@ fn flipped(input: &HostInput, latest: Look<'_>, mount: &str) -> Option<Finding> 
         .map_or(latest.at(), Look::at);
     let mut rows = Rows::default();
     let was = before.map(|at| (at, Value::Number(0)));
-    let text = format!("{mount} took writes before and is read-only now");
+    let say = input.text();
+    let text = say.say("disk.read_only.was", &[("mount", &mount)]);
     rows.change(("fs.read_only", mount), was, (first, Value::Number(1)), text);
     Some(Finding {
         category: Category::FsReadOnly,
@@ -63,13 +64,11 @@ fn flipped(input: &HostInput, latest: Look<'_>, mount: &str) -> Option<Finding> 
         onset: first,
         last_true: latest.at(),
         active: true,
-        title: format!("{mount} became read-only"),
-        cause: "the kernel remounts a file system read-only after an I/O or consistency error; \
-                look at the kernel's log and the disk before writing again"
-            .to_owned(),
+        title: say.say("disk.read_only.title", &[("mount", &mount)]),
+        cause: say.say("disk.read_only.cause", &[]),
         culprit: None,
         evidence: rows.0,
-        not_observed: vec!["the kernel's log".to_owned()],
+        not_observed: vec![say.say("disk.read_only.log", &[])],
         caused_by: None,
     })
 }

@@ -5,10 +5,11 @@ use sysop_common::metric::{self, MetricId};
 use sysop_common::time::{HOUR_MS, MINUTE_MS, UnixMs};
 
 use super::memory::Who;
-use super::{Detector, HostInput, Look, Rows, bytes, grown, span};
+use super::{Detector, HostInput, Look, Rows, bytes, grown};
 use crate::analyse::attribute::{Attribution, Part, attribute};
 use crate::analyse::forecast::{Slope, next_reset, resets, slope};
 use crate::analyse::input::FillHistory;
+use crate::analyse::messages::Text;
 
 /// Left, in percent: below the first it is trouble, below the second critical. An open finding ends
 /// only above the first plus [`MARGIN`].
@@ -158,21 +159,22 @@ fn fill(input: &HostInput, latest: Look<'_>, resource: &Resource, mount: &str) -
     }
     let soon = forecast.as_ref().is_some_and(|forecast| forecast.eta_ms < CRITICAL_ETA_MS);
     let severity = if left < FLOOR.1 || soon { Severity::Critical } else { Severity::Warning };
-    let mut rows = evidence(latest, resource, mount, level, forecast.as_ref());
+    let say = input.text();
+    let mut rows = evidence(say, latest, resource, (mount, level), forecast.as_ref());
     let culprit = if resource.category == Category::DiskFill {
         writers(input, latest, mount, &mut rows, &mut not_observed)
     } else {
-        not_observed.push("who makes the files".to_owned());
+        not_observed.push(say.say("fill.unseen.makers", &[]));
         None
     };
     let cause = match &culprit {
-        Some(Culprit::Unit { unit, .. }) => format!("{unit} writes most of what is added"),
+        Some(Culprit::Unit { unit, .. }) => say.say("fill.cause.unit", &[("unit", unit)]),
         Some(Culprit::Process { comm, pid, .. }) => {
-            format!("{comm} (pid {pid}) writes most of what is added")
+            say.say("fill.cause.process", &[("comm", comm), ("pid", pid)])
         }
         _ => String::new(),
     };
-    let title = if floor { "is almost out of" } else { "is running out of" };
+    let title = format!("fill.title.{}.{}", resource.noun, if floor { "floor" } else { "soon" });
     Some(Finding {
         category: resource.category,
         entity: mount.to_owned(),
@@ -181,7 +183,7 @@ fn fill(input: &HostInput, latest: Look<'_>, resource: &Resource, mount: &str) -
         onset: onset(input, resource, mount, floor, latest.at()),
         last_true: latest.at(),
         active: true,
-        title: format!("{mount} {title} {}", resource.noun),
+        title: say.say(&title, &[("mount", &mount)]),
         cause,
         culprit,
         evidence: rows.0,
@@ -217,7 +219,8 @@ fn forecast(
     let empty = FillHistory::default();
     let history = input.fills.get(mount);
     if history.is_none() {
-        not_observed.push(format!("{} of {mount} over 6 hours and 3 days", resource.noun));
+        let key = format!("fill.unseen.{}", resource.noun);
+        not_observed.push(input.text().say(&key, &[("mount", &mount)]));
     }
     let history = history.unwrap_or(&empty);
     let (hours, days) = match resource.category {
@@ -258,27 +261,24 @@ fn rising(points: &[(UnixMs, f64)], horizon: &Horizon, now: UnixMs) -> Option<Sl
 }
 
 fn evidence(
+    say: Text,
     latest: Look<'_>,
     resource: &Resource,
-    mount: &str,
-    level: Level,
+    (mount, level): (&str, Level),
     forecast: Option<&Forecast>,
 ) -> Rows {
     let mut rows = Rows::default();
     let amount = |value: f64| match resource.category {
         Category::DiskFill => bytes(value),
-        _ => format!("{value:.0} inodes"),
+        _ => say.say("fill.inodes", &[("n", &format!("{value:.0}"))]),
     };
-    let text = format!("{} left of {mount}, {:.1} %", amount(level.available), level.left());
+    let (left, percent) = (amount(level.available), format!("{:.1}", level.left()));
+    let text = say.say("fill.left", &[("amount", &left), ("mount", &mount), ("percent", &percent)]);
     rows.value((resource.metric, mount), latest.at(), Value::Number(level.available as i64), text);
     if let Some(Forecast { eta_ms, slope }) = forecast {
         let per_hour = slope.mid * HOUR_MS as f64;
-        let text = format!(
-            "{} more per hour over {}: full in {} at the soonest",
-            amount(per_hour),
-            span(slope.span_ms),
-            span(*eta_ms)
-        );
+        let (amount, span, eta) = (amount(per_hour), say.span(slope.span_ms), say.span(*eta_ms));
+        let text = say.say("fill.forecast", &[("amount", &amount), ("span", &span), ("eta", &eta)]);
         let from = Some((
             latest.at().plus(-slope.span_ms),
             Value::Number((level.used - slope.mid * slope.span_ms as f64) as i64),
@@ -326,14 +326,16 @@ fn writers(
         }
     }
     if parts.is_empty() {
-        not_observed.push("bytes written per unit and process".to_owned());
+        not_observed.push(input.text().say("fill.unseen.writers", &[]));
         return None;
     }
     let culprit = match attribute(added, &parts) {
         Attribution::One { who, share } => who.named(share),
-        Attribution::Diffuse(why) => Culprit::Diffuse { why },
+        Attribution::Diffuse(split) => Culprit::Diffuse { why: split.told(input.text()) },
     };
-    let text = format!("{} added to {mount} in {}", bytes(added), span(latest.at().since(start.at())));
+    let say = input.text();
+    let (amount, span) = (bytes(added), say.span(latest.at().since(start.at())));
+    let text = say.say("fill.added", &[("amount", &amount), ("mount", &mount), ("span", &span)]);
     let before = used(start).map(|used| (start.at(), Value::Number(used as i64)));
     rows.change(("fs.used", mount), before, (latest.at(), Value::Number(used(latest)? as i64)), text);
     Some(culprit)

@@ -6,6 +6,7 @@ use sysop_common::time::{MINUTE_MS, SECOND_MS, UnixMs};
 
 use super::{Detector, HostInput, Look, Rows, bytes, grown, number, pairs, word};
 use crate::analyse::attribute::{Attribution, Part, attribute};
+use crate::analyse::messages::Text;
 
 /// A kill is news for this long.
 const NEWS_MS: i64 = 10 * MINUTE_MS;
@@ -87,32 +88,33 @@ fn unit_kills<'a>(before: Look<'a>, now: Look<'a>) -> Vec<Kill<'a>> {
 
 fn finding(input: &HostInput, latest: Look<'_>, kill: &Kill<'_>) -> Finding {
     let (victim, at) = (kill.victim.as_str(), kill.now.at());
+    let say = input.text();
     let mut rows = Rows::default();
     let mut not_observed = Vec::new();
     if victim == "host" {
         let (before, now) = (host_kills(kill.before), host_kills(kill.now));
         let before = before.map(|count| (kill.before.at(), number(count)));
-        let text = format!("the kernel killed {} processes for memory", kill.count.unwrap_or(1));
+        let text = say.say("oom.killed.host", &[("count", &kill.count.unwrap_or(1))]);
         rows.change(("memory.oom_kills", ""), before, (at, number(now.unwrap_or(1))), text);
-        not_observed.push("unit of the killed process".to_owned());
+        not_observed.push(say.say("oom.unseen.unit", &[]));
     } else if let Some(count) = kill.count {
         let now = kill.now.unit(victim).and_then(|unit| unit.oom_kills).unwrap_or(count);
         let before = Some((kill.before.at(), number(now.saturating_sub(count))));
-        let text = format!("the kernel killed {count} processes of {victim} for memory");
+        let text = say.say("oom.killed.unit", &[("count", &count), ("unit", &victim)]);
         rows.change(("unit.oom_kills", victim), before, (at, number(now)), text);
     } else {
-        let text = format!("{victim} ended with the result oom-kill");
+        let text = say.say("oom.result", &[("unit", &victim)]);
         rows.value(("unit.result", victim), at, word("oom-kill"), text);
     }
     let culprit = grower(input, kill, &mut rows, &mut not_observed);
     let (cause, confidence) = match &culprit {
         Some(Culprit::Unit { unit, share }) => {
-            (format!("{unit} grew most before: {share} % of the growth"), 95)
+            (say.say("oom.cause.unit", &[("unit", unit), ("share", share)]), 95)
         }
         Some(Culprit::Process { comm, pid, share, .. }) => {
-            (format!("{comm} (pid {pid}) grew most before: {share} % of the growth"), 90)
+            (say.say("oom.cause.process", &[("comm", comm), ("pid", pid), ("share", share)]), 90)
         }
-        _ => ("memory ran out; who used it up is not clear".to_owned(), 80),
+        _ => (say.say("oom.cause.unclear", &[]), 80),
     };
     Finding {
         category: Category::OomKill,
@@ -123,8 +125,8 @@ fn finding(input: &HostInput, latest: Look<'_>, kill: &Kill<'_>) -> Finding {
         last_true: at.min(latest.at()),
         active: true,
         title: match victim {
-            "host" => "The kernel killed processes for memory".to_owned(),
-            unit => format!("The kernel killed processes of {unit} for memory"),
+            "host" => say.say("oom.title.host", &[]),
+            unit => say.say("oom.title.unit", &[("unit", &unit)]),
         },
         cause,
         culprit,
@@ -147,7 +149,7 @@ fn grower(
         .looks()
         .find(|look| until.since(look.at()) <= GROWTH_MS && look.same_boot(kill.before) && look.at() < until);
     let Some(start) = start else {
-        not_observed.push("memory in the minutes before the kill".to_owned());
+        not_observed.push(input.text().say("oom.unseen.before", &[]));
         return None;
     };
     let anon = |look: Look<'_>| look.value(metric::MEMORY_ANON, "");
@@ -157,14 +159,14 @@ fn grower(
     };
     let parts = parts(start, kill.before);
     if parts.is_empty() {
-        not_observed.push("memory of units and processes".to_owned());
+        not_observed.push(input.text().say("oom.unseen.parts", &[]));
         return None;
     }
     let culprit = match attribute(whole, &parts) {
         Attribution::One { who, share } => who.named(share),
-        Attribution::Diffuse(why) => Culprit::Diffuse { why },
+        Attribution::Diffuse(split) => Culprit::Diffuse { why: split.told(input.text()) },
     };
-    describe(rows, &culprit, &parts, (start.at(), until));
+    describe(input.text(), rows, &culprit, &parts, (start.at(), until));
     Some(culprit)
 }
 
@@ -225,7 +227,13 @@ fn parts(start: Look<'_>, end: Look<'_>) -> Vec<Part<Who>> {
     parts
 }
 
-fn describe(rows: &mut Rows, culprit: &Culprit, parts: &[Part<Who>], (from, to): (UnixMs, UnixMs)) {
+fn describe(
+    say: Text,
+    rows: &mut Rows,
+    culprit: &Culprit,
+    parts: &[Part<Who>],
+    (from, to): (UnixMs, UnixMs),
+) {
     let found = parts.iter().find(|part| match (&part.who, culprit) {
         (Who::Unit(name), Culprit::Unit { unit, .. }) => name == unit,
         (Who::Process { pid, .. }, Culprit::Process { pid: named, .. }) => pid == named,
@@ -236,6 +244,7 @@ fn describe(rows: &mut Rows, culprit: &Culprit, parts: &[Part<Who>], (from, to):
         Who::Unit(unit) => ("unit.anon", unit.clone()),
         Who::Process { comm, pid, .. } => ("process.rss", format!("{comm} ({pid})")),
     };
-    let text = format!("{label} grew by {} in {}", bytes(part.amount), super::span(to.since(from)));
+    let (amount, span) = (bytes(part.amount), say.span(to.since(from)));
+    let text = say.say("oom.grew", &[("who", &label), ("amount", &amount), ("span", &span)]);
     rows.change((metric, &label), Some((from, number(0))), (to, number(part.amount.max(0.0) as u64)), text);
 }

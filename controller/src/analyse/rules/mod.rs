@@ -12,6 +12,7 @@ use sysop_common::finding::{Category, Evidence, Finding, Value};
 use sysop_common::time::UnixMs;
 
 use super::input::HostInput;
+use super::messages::bytes;
 use super::window::Look;
 
 /// Finds one category of trouble on one host. The soft lane's detectors are more of these.
@@ -82,29 +83,6 @@ fn word(text: &str) -> Value {
 
 fn number(value: u64) -> Value {
     Value::Number(i64::try_from(value).unwrap_or(i64::MAX))
-}
-
-/// Bytes for people.
-fn bytes(value: f64) -> String {
-    let mut value = value;
-    for unit in ["B", "KiB", "MiB", "GiB"] {
-        if value.abs() < 1_024.0 {
-            return if unit == "B" { format!("{value:.0} B") } else { format!("{value:.1} {unit}") };
-        }
-        value /= 1_024.0;
-    }
-    format!("{value:.1} TiB")
-}
-
-/// A time for people.
-fn span(ms: i64) -> String {
-    let minutes = ms / 60_000;
-    match minutes {
-        0 => format!("{} s", (ms / 1_000).max(0)),
-        1..120 => format!("{minutes} min"),
-        120..2_880 => format!("{} h", minutes / 60),
-        _ => format!("{} days", minutes / 1_440),
-    }
 }
 
 /// How much a counter grew between two looks of one boot; a counter that fell was reset.

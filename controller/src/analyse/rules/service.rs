@@ -59,24 +59,26 @@ fn failed(input: &HostInput, latest: Look<'_>, unit: &Unit) -> Finding {
     }
     let since = latest.corrected(unit.since_ms).filter(|since| first.at().since(*since) < 7 * DAY_MS);
     let onset = since.map_or(first.at(), |since| since.min(first.at()));
+    let say = input.text();
     let mut rows = Rows::default();
     let was = before.map(|(at, unit)| (at, word(unit.active.word())));
     let text = match before {
-        Some((_, before)) => format!("{} went from {} to failed", unit.name, before.active.word()),
-        None => format!("{} is failed", unit.name),
+        Some((_, before)) => say
+            .say("unit.failed.went", &[("unit", &unit.name), ("before", &before.active.word())]),
+        None => say.say("unit.failed.is", &[("unit", &unit.name)]),
     };
     rows.change(("unit.active", &unit.name), was, (first.at(), word("failed")), text);
     let mut not_observed = Vec::new();
     let cause = if unit.result.is_empty() {
-        not_observed.push(format!("unit.result of {} (its log may tell why it failed)", unit.name));
+        not_observed.push(say.say("unit.failed.unseen", &[("unit", &unit.name)]));
         String::new()
     } else {
-        let text = format!("systemd gives the result {}", unit.result);
+        let text = say.say("unit.failed.result", &[("result", &unit.result)]);
         rows.value(("unit.result", &unit.name), latest.at(), word(&unit.result), text);
-        result_in_words(&unit.result).to_owned()
+        say.get(&format!("unit.result.{}", unit.result)).unwrap_or_default().to_owned()
     };
     if unit.restarts > 0 {
-        let text = format!("systemd restarted it {} times by itself", unit.restarts);
+        let text = say.say("unit.failed.restarts", &[("count", &unit.restarts)]);
         rows.value(("unit.restarts", &unit.name), latest.at(), number(unit.restarts.into()), text);
     }
     Finding {
@@ -87,28 +89,12 @@ fn failed(input: &HostInput, latest: Look<'_>, unit: &Unit) -> Finding {
         onset,
         last_true: latest.at(),
         active: true,
-        title: format!("{} failed", unit.name),
+        title: say.say("unit.failed.title", &[("unit", &unit.name)]),
         cause,
         culprit: None,
         evidence: rows.0,
         not_observed,
         caused_by: None,
-    }
-}
-
-fn result_in_words(result: &str) -> &'static str {
-    match result {
-        "exit-code" => "its process ended with an error",
-        "signal" => "its process was killed by a signal",
-        "core-dump" => "its process crashed",
-        "oom-kill" => "the kernel killed it for memory",
-        "timeout" => "it did not start or stop in time",
-        "watchdog" => "it stopped answering systemd's watchdog",
-        "start-limit-hit" => "it was started too often in too short a time",
-        "resources" => "the system lacked something that it needs to start",
-        "protocol" => "it did not do what its service type promises",
-        "exec-condition" => "a condition for its start was not met",
-        _ => "",
     }
 }
 
@@ -156,8 +142,10 @@ fn flapping(input: &HostInput, latest: Look<'_>, name: &str) -> Option<Finding> 
     let now = restarts(latest)?;
     let before = (first, number(now.saturating_sub(all)));
     let mut rows = Rows::default();
+    let say = input.text();
+    let span = say.span(last.since(first).max(1_000));
     let text =
-        format!("systemd restarted {name} {all} times within {}", super::span(last.since(first).max(1_000)));
+        say.say("unit.flapping.restarts", &[("unit", &name), ("count", &all), ("span", &span)]);
     rows.change(("unit.restarts", name), Some(before), (last, number(now)), text);
     Some(Finding {
         category: Category::UnitFlapping,
@@ -167,8 +155,8 @@ fn flapping(input: &HostInput, latest: Look<'_>, name: &str) -> Option<Finding> 
         onset: first,
         last_true: last,
         active: true,
-        title: format!("{name} restarts again and again"),
-        cause: "it ends soon after each start; another restart will not change that".to_owned(),
+        title: say.say("unit.flapping.title", &[("unit", &name)]),
+        cause: say.say("unit.flapping.cause", &[]),
         culprit: None,
         evidence: rows.0,
         not_observed: Vec::new(),

@@ -5,7 +5,8 @@ use sysop_common::finding::{Category, Finding, Severity, Value, fingerprint};
 use sysop_common::ids::HostId;
 use sysop_common::time::{MINUTE_MS, SECOND_MS, UnixMs};
 
-use super::{Rows, span};
+use super::Rows;
+use crate::analyse::messages::Text;
 
 /// So many beats may be missed.
 const MISSED: i64 = 3;
@@ -45,7 +46,7 @@ pub struct Silences {
 /// What to do about `beats` at `now`, for a controller that started at `started`. With `fleet_open`
 /// the fleet's incident is open: it stays until fewer than a quarter of the hosts are silent.
 #[must_use]
-pub fn look(beats: &[Beat], started: UnixMs, now: UnixMs, fleet_open: bool) -> Silences {
+pub fn look(beats: &[Beat], started: UnixMs, now: UnixMs, fleet_open: bool, say: Text) -> Silences {
     let known: Vec<&Beat> = beats.iter().filter(|beat| beat.last.0 > 0).collect();
     let silent: Vec<&Beat> = known.iter().copied().filter(|beat| is_silent(beat, started, now)).collect();
     // Those with an incident of their own were silent before.
@@ -56,10 +57,10 @@ pub fn look(beats: &[Beat], started: UnixMs, now: UnixMs, fleet_open: bool) -> S
     let lasting = fleet_open && newly.len() * 4 >= known.len() && !newly.is_empty();
     let mut found = Silences::default();
     if at_once || lasting {
-        found.fleet = Some(fleet(&newly, known.len(), last, now));
+        found.fleet = Some(fleet(say, &newly, known.len(), last, now));
     }
     let own = |beat: &&Beat| beat.open || found.fleet.is_none();
-    found.hosts = silent.iter().copied().filter(own).map(|beat| (beat.host, host(beat, now))).collect();
+    found.hosts = silent.iter().copied().filter(own).map(|beat| (beat.host, host(say, beat, now))).collect();
     found
 }
 
@@ -70,26 +71,26 @@ fn is_silent(beat: &Beat, started: UnixMs, now: UnixMs) -> bool {
     waited && (beat.open || now.since(started) > threshold + START_MS)
 }
 
-fn host(beat: &Beat, now: UnixMs) -> Finding {
+fn host(say: Text, beat: &Beat, now: UnixMs) -> Finding {
     let mut rows = Rows::default();
-    let interval = span(beat.interval_ms);
-    let text = format!("nothing came since; one sample every {interval} was expected");
+    let interval = say.span(beat.interval_ms);
+    let text = say.say("silence.host.since", &[("interval", &interval)]);
     rows.value(("host.last_seen", ""), beat.last, Value::Number(beat.last.0), text);
     let cause = if beat.connected {
-        "its session is open, but no sample comes: the agent is stuck, or cannot read the system"
+        say.say("silence.host.stuck", &[])
     } else {
-        "its session is gone: the host is down, its network is cut, or its agent was stopped"
+        say.say("silence.host.gone", &[])
     };
     let mut finding = silence(Category::Silence, "host", beat.last, now, rows);
-    finding.title = "The host sends nothing".to_owned();
-    finding.cause = cause.to_owned();
+    finding.title = say.say("silence.host.title", &[]);
+    finding.cause = cause;
     finding.confidence = 95;
     finding
 }
 
-fn fleet(silent: &[&Beat], known: usize, last: UnixMs, now: UnixMs) -> Finding {
+fn fleet(say: Text, silent: &[&Beat], known: usize, last: UnixMs, now: UnixMs) -> Finding {
     let mut rows = Rows::default();
-    let text = format!("{} of {known} hosts send nothing since then", silent.len());
+    let text = say.say("silence.fleet.since", &[("silent", &silent.len()), ("known", &known)]);
     rows.value(
         ("fleet.silent", ""),
         last,
@@ -97,10 +98,8 @@ fn fleet(silent: &[&Beat], known: usize, last: UnixMs, now: UnixMs) -> Finding {
         text,
     );
     let mut finding = silence(Category::FleetSilence, "fleet", last, now, rows);
-    finding.title = "Many hosts send nothing since the same moment".to_owned();
-    finding.cause = "so many hosts do not fail at once: look at this controller's network, \
-                     its port for agents and the way between"
-        .to_owned();
+    finding.title = say.say("silence.fleet.title", &[]);
+    finding.cause = say.say("silence.fleet.cause", &[]);
     finding.confidence = 90;
     finding
 }

@@ -16,6 +16,7 @@ use sysop_common::time::{SECOND_MS, UnixMs};
 
 use super::correlate::{Group, group};
 use super::input::HostInput;
+use super::offers::About;
 use super::rules::hard_lane;
 use super::window::Window;
 use crate::store::samples::{Boot, NamedSchema, Stored};
@@ -109,7 +110,7 @@ fn find(input: &HostInput) -> Vec<Finding> {
 fn groups(input: &HostInput) -> Vec<Group> {
     let mounts: Vec<&str> =
         input.window.latest().map(|latest| latest.labels(metric::FS_TOTAL).collect()).unwrap_or_default();
-    group(find(input), &mounts)
+    group(find(input), &About { mounts, ..About::default() })
 }
 
 /// One line per group: its findings, root first, then its offers; `*` marks what may run unattended.

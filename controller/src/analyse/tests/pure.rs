@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::analyse::attribute::{Attribution, Part, attribute};
+use crate::analyse::messages::Text;
 use crate::analyse::forecast::{next_reset, resets, slope};
 use crate::analyse::rules::silence::{Beat, look};
 use crate::analyse::seam::{Advice, apply};
@@ -132,7 +133,7 @@ fn beat(n: u128, silent_s: i64, open: bool) -> Beat {
 fn one_silent_host_is_its_own_trouble_and_many_at_once_are_the_controllers() {
     let long_ago = START.plus(-60 * MINUTE_MS);
     let hosts = |beats: &[Beat], started, fleet| {
-        let found = look(beats, started, START, fleet);
+        let found = look(beats, started, START, fleet, Text::default());
         (found.hosts.len(), found.fleet.is_some())
     };
     let fine = |n| beat(n, 5, false);

@@ -170,13 +170,13 @@ fn a_flip_to_read_only_is_found_and_what_always_was_so_is_not() {
     check(&every_10s([at(0), at(MISSING)]), &[]);
     // The flip was while nobody looked: remembered from before.
     let mut input = every_10s([at(1), at(1)]);
-    input.memory.writable.insert("/data".into(), START.plus(-2 * HOUR_MS).0);
+    input.state.memory.writable.insert("/data".into(), START.plus(-2 * HOUR_MS).0);
     check(&input, &["fs_read_only /data critical 0..10 => "]);
     // For a day and an hour: that is how it is meant to be.
-    input.memory.writable.insert("/data".into(), START.plus(-26 * HOUR_MS).0);
+    input.state.memory.writable.insert("/data".into(), START.plus(-26 * HOUR_MS).0);
     check(&input, &[]);
     let remembered = every_10s([at(0)]);
-    assert_eq!(remembered.memory.after(&remembered.window).writable.len(), 1);
+    assert_eq!(remembered.state.memory.after(&remembered.window).writable.len(), 1);
 }
 
 #[test]

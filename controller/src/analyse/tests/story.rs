@@ -34,6 +34,7 @@ impl Story {
             audit: fixture.ctx.audit.clone(),
             wakes: fixture.ctx.wakes.clone(),
             clock: fixture.ctx.clock.clone(),
+            language: Default::default(),
             adviser: None,
         };
         let started = fixture.ctx.clock.now();
