@@ -90,12 +90,7 @@ fn exhausted(finding: &Finding) -> bool {
 }
 
 /// Offers of the root, and of symptoms whose cause does not stand in the way of mending them.
-fn collect(
-    order: &[usize],
-    findings: &[Finding],
-    causes: &[Option<usize>],
-    about: &About<'_>,
-) -> Vec<Offer> {
+fn collect(order: &[usize], findings: &[Finding], causes: &[Option<usize>], about: &About<'_>) -> Vec<Offer> {
     let mut found: Vec<Offer> = Vec::new();
     for at in order {
         let blocked = |cause: usize| {

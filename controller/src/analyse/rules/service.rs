@@ -63,8 +63,9 @@ fn failed(input: &HostInput, latest: Look<'_>, unit: &Unit) -> Finding {
     let mut rows = Rows::default();
     let was = before.map(|(at, unit)| (at, word(unit.active.word())));
     let text = match before {
-        Some((_, before)) => say
-            .say("unit.failed.went", &[("unit", &unit.name), ("before", &before.active.word())]),
+        Some((_, before)) => {
+            say.say("unit.failed.went", &[("unit", &unit.name), ("before", &before.active.word())])
+        }
         None => say.say("unit.failed.is", &[("unit", &unit.name)]),
     };
     rows.change(("unit.active", &unit.name), was, (first.at(), word("failed")), text);
@@ -144,8 +145,7 @@ fn flapping(input: &HostInput, latest: Look<'_>, name: &str) -> Option<Finding> 
     let mut rows = Rows::default();
     let say = input.text();
     let span = say.span(last.since(first).max(1_000));
-    let text =
-        say.say("unit.flapping.restarts", &[("unit", &name), ("count", &all), ("span", &span)]);
+    let text = say.say("unit.flapping.restarts", &[("unit", &name), ("count", &all), ("span", &span)]);
     rows.change(("unit.restarts", name), Some(before), (last, number(now)), text);
     Some(Finding {
         category: Category::UnitFlapping,

@@ -76,11 +76,8 @@ fn host(say: Text, beat: &Beat, now: UnixMs) -> Finding {
     let interval = say.span(beat.interval_ms);
     let text = say.say("silence.host.since", &[("interval", &interval)]);
     rows.value(("host.last_seen", ""), beat.last, Value::Number(beat.last.0), text);
-    let cause = if beat.connected {
-        say.say("silence.host.stuck", &[])
-    } else {
-        say.say("silence.host.gone", &[])
-    };
+    let cause =
+        if beat.connected { say.say("silence.host.stuck", &[]) } else { say.say("silence.host.gone", &[]) };
     let mut finding = silence(Category::Silence, "host", beat.last, now, rows);
     finding.title = say.say("silence.host.title", &[]);
     finding.cause = cause;

@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use super::*;
 use crate::analyse::attribute::{Attribution, Part, attribute};
-use crate::analyse::messages::Text;
 use crate::analyse::forecast::{next_reset, resets, slope};
+use crate::analyse::messages::Text;
 use crate::analyse::rules::silence::{Beat, look};
 use crate::analyse::seam::{Advice, apply};
 
