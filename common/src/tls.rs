@@ -28,6 +28,13 @@ pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
+/// Makes [`provider`] the process's default, for libraries that take whatever is installed. Does nothing
+/// when a default is there.
+pub fn install() {
+    // Whoever came first installed the same one: nothing else in the tree has a provider.
+    drop(rustls::crypto::ring::default_provider().install_default());
+}
+
 /// SHA-256 of a certificate, as it is shown to people and pinned at enrolment.
 #[must_use]
 pub fn fingerprint(certificate: &[u8]) -> Digest {

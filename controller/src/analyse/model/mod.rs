@@ -5,4 +5,26 @@
 //! whatever comes back is a text until it is judged, and any failure leaves the rules' own text.
 
 pub mod ask;
+mod body;
+mod breaker;
+mod bucket;
+pub mod client;
 pub mod error;
+pub mod extract;
+mod fault;
+mod flight;
+pub mod known;
+pub mod pace;
+pub mod probe;
+pub mod profile;
+mod queue;
+mod reply;
+mod request;
+mod retry;
+mod transport;
+mod wire;
+
+/// The way to the model cannot be set up. Says what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the model cannot be asked: {0}")]
+pub struct SetUpError(String);
