@@ -259,14 +259,8 @@ fn inputs(evaluation: &Evaluation, weighed: &Weighed, attempt: u32) -> Value {
 /// Cancels proposals of ours whose incident is over.
 pub(super) async fn withdraw(ctx: &Ctx) -> Result<(), StoreError> {
     let now = ctx.clock.now();
-    let waiting = runs::in_state(&mut *ctx.db.reader().await?, RunState::AwaitingApproval).await?;
-    for run in waiting.iter().filter(|run| run.created_by == runs::BY_ANALYSER) {
-        let Some(id) = run.incident else { continue };
+    for run in &runs::outlived(&mut *ctx.db.reader().await?).await? {
         let mut tx = ctx.db.begin().await?;
-        let over = incidents::get(&mut tx, id).await?.is_none_or(|incident| incident.closed_at.is_some());
-        if !over {
-            continue;
-        }
         match cancel(ctx, &mut tx, run, "the trouble is gone", now).await {
             // A person was faster.
             Err(StoreError::Conflict(_)) => continue,

@@ -13,7 +13,7 @@ use super::claim::{ClaimError, claim};
 use super::{Ctx, Handed, Memory};
 use crate::decide::APPROVED_LIFE_MS;
 use crate::store::runs::{self, Run};
-use crate::store::{StoreError, run_states};
+use crate::store::{Conn, StoreError, run_states};
 
 /// An order without word, or a cancellation without effect, is sent again after this long.
 const AGAIN_MS: i64 = 10 * SECOND_MS;
@@ -33,9 +33,14 @@ struct Parcel {
 
 /// Claims and sends what is approved, for hosts that can be reached.
 pub(super) async fn new(ctx: &Ctx, memory: &mut Memory) -> Result<(), StoreError> {
-    let approved = runs::in_state(&mut *ctx.db.reader().await?, RunState::Approved).await?;
+    let reached = runs::hosts_in_state(&mut *ctx.db.reader().await?, RunState::Approved).await?;
+    let mut approved = Vec::new();
+    // By host: what waits for one that is away holds up nobody else's.
+    for host in reached.into_iter().filter(|host| ctx.route.reaches(*host)) {
+        approved.extend(runs::in_state_of(&mut *ctx.db.reader().await?, RunState::Approved, host).await?);
+    }
     let mut parcels = Vec::new();
-    for run in approved.iter().filter(|run| ctx.route.reaches(run.host)) {
+    for run in &approved {
         match claim(ctx, run.id).await {
             Ok((run, signed)) => parcels.push(Parcel { run, signed, fresh: true }),
             Err(ClaimError::NotNow | ClaimError::Store(StoreError::Conflict(_))) => {}
@@ -104,12 +109,18 @@ async fn hand_one(ctx: &Ctx, parcel: Parcel) -> Result<(), StoreError> {
     }
 }
 
+/// The claimed run as it is now: a person may have asked to cancel it since its order was made.
+async fn still_claimed(tx: &mut Conn, run: &Run) -> Result<Run, StoreError> {
+    let now = runs::get(tx, run.id).await?.filter(|now| now.state == RunState::Claimed);
+    now.ok_or(StoreError::Conflict("the run moved on while its order was on its way"))
+}
+
 async fn mark_sent(ctx: &Ctx, run: &Run, now: UnixMs) -> Result<(), StoreError> {
-    let mut next = run.clone();
+    let mut tx = ctx.db.begin().await?;
+    let mut next = still_claimed(&mut tx, run).await?;
     next.state = RunState::Sent;
     next.sent_at = Some(now);
     next.updated_at = now;
-    let mut tx = ctx.db.begin().await?;
     run_states::move_on(&mut tx, &next, RunState::Claimed).await?;
     run_states::record(&mut tx, run.id, "sent", &json!({}), now).await?;
     tx.commit().await?;
@@ -117,20 +128,30 @@ async fn mark_sent(ctx: &Ctx, run: &Run, now: UnixMs) -> Result<(), StoreError> 
     Ok(())
 }
 
+/// The host never had it: it waits for a session again, unless somebody cancelled it meanwhile.
 async fn release(ctx: &Ctx, run: &Run, now: UnixMs) -> Result<(), StoreError> {
-    let mut next = run.clone();
-    next.state = RunState::Approved;
-    next.claimed_by = None;
-    next.claimed_at = None;
-    next.lease = None;
-    next.signed_order = None;
-    next.expires_at = Some(run.decided_at.unwrap_or(now).plus(APPROVED_LIFE_MS));
-    next.updated_at = now;
     let mut tx = ctx.db.begin().await?;
+    let mut next = still_claimed(&mut tx, run).await?;
+    next.updated_at = now;
+    let (word, why) = if next.cancel_at.is_some() {
+        next.state = RunState::Cancelled;
+        next.finished_at = Some(now);
+        next.detail = "cancelled before the host had it".to_owned();
+        ("cancelled", "it was cancelled before the host had it")
+    } else {
+        next.state = RunState::Approved;
+        next.claimed_by = None;
+        next.claimed_at = None;
+        next.lease = None;
+        next.signed_order = None;
+        next.expires_at = Some(next.decided_at.unwrap_or(now).plus(APPROVED_LIFE_MS));
+        ("released", "the host is not connected")
+    };
     run_states::move_on(&mut tx, &next, RunState::Claimed).await?;
-    run_states::record(&mut tx, run.id, "released", &json!({ "why": "the host is not connected" }), now)
-        .await?;
-    tx.commit().await
+    run_states::record(&mut tx, run.id, word, &json!({ "why": why }), now).await?;
+    tx.commit().await?;
+    ctx.wakes.runs.wake();
+    Ok(())
 }
 
 /// Asks hosts to withdraw what people cancelled and what has not started.

@@ -54,6 +54,7 @@ impl Results {
             state: word.to_owned(),
             detail: json!({ "event": shortened(&event.event), "audit_head": event.audit_head }).to_string(),
         };
+        let stands = standing(&mut tx, &run).await?;
         match run_states::record_host(&mut tx, &stored).await? {
             Recorded::New => {}
             Recorded::Same => return Ok(()),
@@ -65,9 +66,14 @@ impl Results {
             }
         }
         check_head(&self.ctx, &mut tx, &run, event.audit_head).await?;
-        if let Some(state) = states::next(run.state, &event.event) {
+        if let Some(state) = states::next(stands, &event.event) {
             let next = moved(&run, state, &event.event, now);
             run_states::move_on(&mut tx, &next, run.state).await?;
+            if !state.is_final() && !run_states::hold_intent(&mut tx, &run).await? {
+                tracing::error!(run = %run.id, "it is under way again while another run does the same");
+                let record = Record::system("run.beside_another", format!("run:{}", run.id), json!({}));
+                self.ctx.audit.append(&mut tx, &record).await?;
+            }
             if state.is_final() || state == RunState::Succeeded {
                 let detail = json!({ "was": run.state.word(), "state": state.word(), "detail": next.detail,
                     "refusal": next.refusal, "exit": next.exit,
@@ -166,6 +172,13 @@ async fn addressed(
 ) -> Result<Option<Run>, StoreError> {
     let run = runs::get(conn, order).await?;
     Ok(run.filter(|run| run.host == host && run.signed_order.is_some()))
+}
+
+/// Where the run stands for the host's next word: that no check was reported in time was our own word,
+/// and the host's late one counts.
+async fn standing(conn: &mut Conn, run: &Run) -> Result<RunState, StoreError> {
+    let ours = run.state == RunState::NotVerified && !run_states::host_denied_effect(conn, run.id).await?;
+    Ok(if ours { RunState::Succeeded } else { run.state })
 }
 
 /// The head that the host journaled must be the one that the order carried: anything else means that

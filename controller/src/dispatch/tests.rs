@@ -24,6 +24,8 @@ struct Hosts {
     connected: AtomicBool,
     /// Says that it is connected, and is not when it comes to it.
     breaks: AtomicBool,
+    /// Happens while an order is on its way.
+    meanwhile: Mutex<Option<BoxFuture<'static, ()>>>,
     orders: Mutex<Vec<SignedOrder>>,
     cancelled: Mutex<Vec<OrderId>>,
 }
@@ -35,6 +37,10 @@ impl Route for Hosts {
 
     fn send(&self, _: HostId, order: SignedOrder) -> BoxFuture<'_, Result<(), Unreachable>> {
         Box::pin(async move {
+            let meanwhile = self.meanwhile.lock().unwrap().take();
+            if let Some(meanwhile) = meanwhile {
+                meanwhile.await;
+            }
             if self.breaks.load(Ordering::SeqCst) {
                 return Err(Unreachable);
             }
@@ -342,6 +348,32 @@ async fn a_refusal_keeps_its_own_word_and_a_missing_check_is_not_taken_for_succe
     bench.ctx.clock.advance(10 * MINUTE_MS);
     bench.look().await;
     assert_eq!(bench.state(b).await, RunState::NotVerified);
+    // The host was away, and its own word settles it.
+    bench.say(1, b, 3, Event::Checked { verified: true, detail: "active".into() }).await;
+    assert_eq!(bench.state(b).await, RunState::Verified);
+}
+
+#[tokio::test]
+async fn what_was_settled_by_a_person_and_goes_on_after_all_keeps_its_like_away() {
+    let mut bench = Bench::new(1).await;
+    let id = bench.start(1, "nginx.service").await;
+    bench.look().await;
+    bench.ctx.clock.advance(30 * MINUTE_MS);
+    bench.look().await;
+    assert_eq!(bench.state(id).await, RunState::Unknown);
+    decide::settle_unknown(&bench.fixture.ctx, id, &bob(), "nothing ran").await.unwrap();
+    bench.say(1, id, 1, Event::Started).await;
+    assert_eq!(bench.state(id).await, RunState::Started);
+    let start = Start {
+        host: host_id(1),
+        action: restart("nginx.service"),
+        incident: None,
+        reason: String::new(),
+        key: None,
+    };
+    assert!(decide::start_run(&bench.fixture.ctx, &start, &bob()).await.is_err());
+    bench.say(1, id, 2, finished(RunState::Failed)).await;
+    decide::start_run(&bench.fixture.ctx, &start, &bob()).await.unwrap();
 }
 
 #[tokio::test]
@@ -356,6 +388,29 @@ async fn cancelling_asks_the_host_and_its_word_counts() {
     assert_eq!(*bench.hosts.cancelled.lock().unwrap(), [id]);
     bench.say(1, id, 1, Event::Cancelled).await;
     assert_eq!(bench.state(id).await, RunState::Cancelled);
+}
+
+#[tokio::test]
+async fn a_cancellation_while_the_order_is_on_its_way_is_not_lost() {
+    for breaks in [false, true] {
+        let mut bench = Bench::new(1).await;
+        let id = bench.start(1, "nginx.service").await;
+        bench.hosts.breaks.store(breaks, Ordering::SeqCst);
+        let ctx = bench.fixture.ctx.clone();
+        let cancel = async move {
+            assert_eq!(decide::cancel_run(&ctx, id, &bob()).await.unwrap().state, RunState::Claimed);
+        };
+        *bench.hosts.meanwhile.lock().unwrap() = Some(Box::pin(cancel));
+        bench.look().await;
+        bench.look().await;
+        if breaks {
+            assert_eq!(bench.state(id).await, RunState::Cancelled);
+        } else {
+            let run = bench.run(id).await;
+            assert_eq!((run.state, run.cancel_by.as_deref()), (RunState::Sent, Some("bob")));
+            assert_eq!(*bench.hosts.cancelled.lock().unwrap(), [id]);
+        }
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use sysop_common::action::RunState;
 use sysop_common::ids::{ControllerId, HostId, OrderId};
 use sysop_common::time::UnixMs;
 
-use super::runs::Run;
+use super::runs::{Run, by_intent, intent};
 use super::{Conn, Db, StoreError};
 
 /// Who recorded an event.
@@ -249,6 +249,40 @@ pub async fn release_unknown(conn: &mut Conn, run: OrderId, now: UnixMs) -> Resu
     } else {
         Err(StoreError::Conflict("the run's outcome is known, or it was settled before"))
     }
+}
+
+/// Gives a run that is under way again its intent back, so that nothing like it is planned beside it.
+/// False when another run has it by now.
+///
+/// # Errors
+/// Only the store's.
+pub async fn hold_intent(conn: &mut Conn, run: &Run) -> Result<bool, StoreError> {
+    let intent = intent(run.host, &run.action);
+    match by_intent(&mut *conn, &intent).await? {
+        Some(other) => Ok(other.id == run.id),
+        None => {
+            sqlx::query("UPDATE runs SET intent = ? WHERE id = ?")
+                .bind(intent)
+                .bind(run.id.to_string())
+                .execute(conn)
+                .await?;
+            Ok(true)
+        }
+    }
+}
+
+/// Whether the host itself said that the effect of `run` was not seen.
+///
+/// # Errors
+/// Only the store's.
+pub async fn host_denied_effect(conn: &mut Conn, run: OrderId) -> Result<bool, StoreError> {
+    let (count,): (i64,) = sqlx::query_as(
+        "SELECT count(*) FROM run_events WHERE run = ? AND source = 'host' AND state = 'not_verified'",
+    )
+    .bind(run.to_string())
+    .fetch_one(conn)
+    .await?;
+    Ok(count > 0)
 }
 
 /// Automatic runs that a controller claimed at or after `since`: host and time of the claim.

@@ -1,5 +1,7 @@
 //! Runs: one action on one host, from proposal to verified effect.
 
+mod waiting;
+
 use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
 use sysop_common::action::{Action, Risk, RunState};
@@ -10,6 +12,7 @@ use sysop_common::time::UnixMs;
 use uuid::Uuid;
 
 use super::{Conn, Db, StoreError, json, parse};
+pub use waiting::{hosts_in_state, in_state, in_state_of, outlived};
 
 /// Who made a run that the analyser offered. Names of people are lower case, so nobody has this one.
 pub const BY_ANALYSER: &str = "Analyser";
@@ -303,19 +306,6 @@ pub async fn list(db: &Db, filter: RunFilter) -> Result<Vec<Run>, StoreError> {
     .bind(filter.limit)
     .fetch_all(db.read())
     .await?;
-    all(rows)
-}
-
-/// All runs in one state, oldest first, at most 500 at a time.
-///
-/// # Errors
-/// Only the store's.
-pub async fn in_state(conn: &mut Conn, state: RunState) -> Result<Vec<Run>, StoreError> {
-    let rows: Vec<Row> =
-        sqlx::query_as("SELECT * FROM runs WHERE state = ? ORDER BY created_at, id LIMIT 500")
-            .bind(state.word())
-            .fetch_all(conn)
-            .await?;
     all(rows)
 }
 
