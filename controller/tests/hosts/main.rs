@@ -12,6 +12,7 @@
 #![allow(unreachable_pub, missing_docs, reason = "a test has no readers of its interface")]
 
 mod actions;
+mod browser;
 mod enrol;
 mod fallback;
 #[path = "../harness/mod.rs"]
@@ -45,6 +46,7 @@ const STORIES: &[Story] = &[
     ("enrol::two_hosts_come_in_by_the_pasted_line_and_what_is_shown_is_true", enrol::two_hosts_enrol),
     ("actions::all_of_the_catalogue_and_all_readings_work_on_a_host", actions::the_whole_catalogue),
     ("repair::a_failed_service_comes_back_by_itself_by_a_click_or_not_at_all", repair::a_failed_service),
+    ("browser::what_a_person_approves_in_the_browser_is_repaired_or_refused", browser::approved_by_a_click),
     ("fallback::samples_go_on_over_tcp_and_a_revoked_host_has_no_session", fallback::datagrams_are_dropped),
     ("loss::kills_cuts_and_a_rolled_back_disk_lose_no_sample", loss::no_sample_is_lost),
     ("orders::an_executor_killed_in_the_middle_never_acts_twice", orders::a_killed_executor),

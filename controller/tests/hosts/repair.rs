@@ -9,7 +9,7 @@ use crate::harness::api::text;
 use crate::harness::fleet::{Fleet, Plan, within};
 use crate::hosts::{Host, wait_for};
 
-const NGINX: &str = "nginx.service";
+pub const NGINX: &str = "nginx.service";
 /// From the kill to the incident.
 const FOUND: Duration = Duration::from_secs(15);
 /// From the kill to the closed incident.
@@ -41,7 +41,7 @@ pub fn a_failed_service() -> Result<()> {
     })
 }
 
-fn kill(host: &Host) -> Result<()> {
+pub fn kill(host: &Host) -> Result<()> {
     host.check(&["systemctl", "kill", "--signal=KILL", NGINX])?;
     host.wait_for_unit(NGINX, "failed", Duration::from_secs(5))
 }

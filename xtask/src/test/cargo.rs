@@ -97,7 +97,9 @@ pub(super) fn workspace(setting: &Setting) -> Result<Vec<Case>> {
 
 /// Stories on booted hosts, as root.
 pub(super) fn hosts(setting: &Setting) -> Result<Vec<Case>> {
-    if let Some(reason) = install::ensure(install::HOSTS)?.or(build(setting)?) {
+    // One of the stories is told in a browser.
+    let missing = install::ensure(install::HOSTS)?.or(install::ensure(install::BROWSER)?);
+    if let Some(reason) = missing.or(build(setting)?) {
         return Ok(vec![Case::skipped("hosts", reason)]);
     }
     let mut command = setting.command(cargo());

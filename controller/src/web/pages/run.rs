@@ -71,7 +71,7 @@ pub struct Step {
 pub struct RefusalView {
     /// In words: `The owner's policy does not allow restart_service for nginx.service`.
     pub reason: String,
-    /// The line to add on the host, if a line helps.
+    /// The lines to add on the host, if lines help.
     pub remedy: Option<String>,
     /// Where to add it: `/etc/sysop/policy.toml`.
     pub place: String,
@@ -184,9 +184,9 @@ impl RefusalView {
                 p.b { (view.line.host.name) " refused the order. Nothing ran." }
                 p { (self.reason) }
                 @if let Some(line) = &self.remedy {
-                    p { "To allow it, its owner adds this to " code { (self.place) } " on " (view.line.host.name) ". The controller cannot." }
+                    p { "To allow it, its owner adds these lines to " code { (self.place) } " on " (view.line.host.name) ". The controller cannot." }
                     pre.term tabindex="0" #remedy { (line) }
-                    button type="button" class="btn s" data-copy="#remedy" { (icon_small(icons::COPY)) span { "Copy the line" } }
+                    button type="button" class="btn s" data-copy="#remedy" { (icon_small(icons::COPY)) span { "Copy the lines" } }
                 }
                 }
             },

@@ -208,7 +208,7 @@ async fn an_approval_is_for_exactly_what_the_page_showed_and_one_click_settles_i
         done.text()
     );
     let shown = web.page(&format!("/runs/{run}"), &session).await;
-    assert!(shown.contains("Approved, operator") && shown.contains("Withdraw"), "{shown}");
+    assert!(shown.contains("Approved by operator") && shown.contains("Withdraw"), "{shown}");
     assert_eq!(web.send(post(&digest)).await.status, StatusCode::CONFLICT);
     let gone = web.send(get(&path).cookie(&session.cookie)).await;
     assert_eq!(gone.location(), format!("/runs/{run}"));

@@ -30,7 +30,7 @@ const WINDOWS = { desk: { width: 1440, height: 900 }, phone: { width: 360, heigh
 
 // How long a page may take to show what a story waits for.
 const PATIENCE = 15_000;
-const STORY_LIMIT = 120_000;
+const STORY_LIMIT = 180_000;
 
 // Whether the larger numbers are asked for.
 export const full = process.env.SYSOP_TEST_FULL === "1";
@@ -96,4 +96,25 @@ async function picture(page, name) {
   const path = join(folder, `${name.replace(/[^A-Za-z0-9]+/g, "-").slice(0, 80)}.png`);
   await page.screenshot({ path, fullPage: true }).catch(() => {});
   return `\nThe page looked like ${path}`;
+}
+
+// Saves what the page looks like on a desk, in the dark and on a phone where SYSOP_LOOKS names a folder, for a
+// person to look at.
+export async function looks(page, name) {
+  const folder = process.env.SYSOP_LOOKS;
+  if (!folder) return;
+  await mkdir(folder, { recursive: true });
+  const before = page.viewportSize();
+  for (const [look, window, colorScheme] of [
+    ["1440", WINDOWS.desk, "light"],
+    ["1440-dark", WINDOWS.desk, "dark"],
+    ["360", WINDOWS.phone, "light"],
+  ]) {
+    await page.setViewportSize(window);
+    await page.emulateMedia({ colorScheme });
+    await page.waitForTimeout(300);
+    await page.screenshot({ path: join(folder, `${name.replace(/[^A-Za-z0-9]+/g, "-")}-${look}.png`), fullPage: true });
+  }
+  await page.setViewportSize(before);
+  await page.emulateMedia({ colorScheme: null });
 }

@@ -68,6 +68,9 @@ fn step(event: &RunEvent, host: &str) -> Step {
     };
     let words = match (event.source, by) {
         (By::Host, _) => format!("{word}, says {host}"),
+        (By::Controller, Some(by)) if matches!(event.state.as_str(), "approved" | "rejected") => {
+            format!("{word} by {by}")
+        }
         (By::Controller, Some(by)) => format!("{word}, {by}"),
         (By::Controller, None) => word.to_owned(),
     };
@@ -99,6 +102,9 @@ fn refusal(run: &Run) -> RefusalView {
     let word = run.refusal.clone().unwrap_or_default();
     let helps = matches!(word.as_str(), "not_allowed" | "parameter_not_allowed");
     let reason = if run.detail.is_empty() { word.replace('_', " ") } else { run.detail.clone() };
+    // The lines to add are shown by themselves.
+    let reason =
+        if helps { reason.split("; to allow it").next().unwrap_or_default().to_owned() } else { reason };
     RefusalView {
         reason: words::capital(&reason),
         remedy: helps.then(|| policy_line(&run.action)),
