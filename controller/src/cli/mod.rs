@@ -65,6 +65,9 @@ enum Command {
     /// The record of every change and decision
     #[command(subcommand)]
     Audit(Audit),
+    /// What is deleted by age
+    #[command(subcommand)]
+    Retention(Retention),
     /// Asks a running controller how it is; exit status 0 when it is ready
     Healthcheck,
 }
@@ -139,6 +142,12 @@ enum Audit {
         #[arg(long, value_name = "HASH", value_parser = digest)]
         anchor: Vec<Digest>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum Retention {
+    /// Says that the clock is right, after a jump of more than a day made the deletion of old data wait
+    Confirm,
 }
 
 fn role(text: &str) -> Result<Role, String> {

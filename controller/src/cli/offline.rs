@@ -10,12 +10,13 @@ use serde_json::json;
 use sysop_common::time::{DAY_MS, UnixMs};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::{Audit as AuditCommand, Command, EnrollToken, Host, Token, User, say};
+use super::{Audit as AuditCommand, Command, EnrollToken, Host, Retention, Token, User, say};
 use crate::audit::{self, Audit, Record};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::identity::{Identity, NewToken};
 use crate::store::hosts::{self, HostFilter};
+use crate::store::samples::SampleStore;
 use crate::store::{Db, api_tokens, users};
 use crate::web::auth::sign_in::check_new;
 use crate::web::auth::{Hasher, secret};
@@ -46,6 +47,7 @@ async fn dispatch(config: Config, command: Command) -> Result<ExitCode> {
         Command::EnrollToken(EnrollToken::Create { name, recovers }) => {
             console.enroll_token(name, recovers).await?
         }
+        Command::Retention(Retention::Confirm) => console.confirm_clock(&config).await?,
         Command::Serve | Command::Healthcheck | Command::Audit(_) => {}
     }
     Ok(ExitCode::SUCCESS)
@@ -165,6 +167,17 @@ impl Console {
             "valid once, for 15 minutes; CA fingerprint sha256:{}",
             self.identity.ca_fingerprint()
         ));
+        Ok(())
+    }
+
+    async fn confirm_clock(&self, config: &Config) -> Result<()> {
+        let Some(since) = SampleStore::confirm_clock_in(&config.server.data_dir, self.now).await? else {
+            say("the deletion of old data does not wait: nothing to confirm");
+            return Ok(());
+        };
+        let record = Record::new(ACTOR, "retention.confirm", "clock", json!({ "held_since": since }));
+        self.audit.record(&self.db, &record).await?;
+        say("the clock is confirmed: what is older than it is kept is deleted within the hour");
         Ok(())
     }
 }

@@ -35,6 +35,8 @@ fn a_flag_beats_the_environment_beats_the_file_beats_the_default() {
     assert_eq!(config.agents.listen.to_string(), "127.0.0.1:8443");
     assert_eq!(config.auth.session_idle_ms, 30 * 60_000);
     assert_eq!(config.retention.samples_ms, 7 * 86_400_000);
+    let kept = (config.retention.run_outputs_ms, config.retention.records_ms);
+    assert_eq!(kept, (90 * 86_400_000, 365 * 86_400_000));
     assert!(config.agents.local && config.notes.is_empty());
 }
 

@@ -26,6 +26,7 @@ use tokio::sync::watch;
 
 use crate::audit::Audit;
 use crate::clock::Clock;
+use crate::store::samples::SampleStore;
 use crate::store::{Db, StoreError};
 use crate::wake::Wakes;
 
@@ -41,6 +42,8 @@ const PERIOD: Duration = Duration::from_secs(5);
 pub struct Ctx {
     /// Control data.
     pub db: Db,
+    /// Samples: their store notices when the clock jumped.
+    pub samples: SampleStore,
     /// The audit chain.
     pub audit: Audit,
     /// Signals.
@@ -51,6 +54,17 @@ pub struct Ctx {
     pub route: Arc<dyn Route>,
     /// Signs orders.
     pub key: Arc<DispatchKey>,
+    /// How long things are kept.
+    pub keep: Keep,
+}
+
+/// How long what runs leave behind is kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Keep {
+    /// Their outputs, in ms.
+    pub outputs_ms: i64,
+    /// Runs, closed incidents and what the link saw of hosts, in ms.
+    pub records_ms: i64,
 }
 
 /// What a running dispatcher remembers between two looks. Losing it costs one resend.
@@ -77,9 +91,14 @@ pub async fn run(ctx: Ctx, mut shutdown: watch::Receiver<bool>) {
         }
         let now = ctx.clock.now();
         if now.since(retained) >= sysop_common::time::HOUR_MS {
-            retained = now;
-            if let Err(error) = retain::retain(&ctx.db, now).await {
-                tracing::error!(%error, "old runs and incidents could not be deleted");
+            match retain::retain(&ctx, now).await {
+                Ok(true) => retained = now,
+                // The store of samples says why, and goes on when the clock is confirmed.
+                Ok(false) => {}
+                Err(error) => {
+                    retained = now;
+                    tracing::error!(%error, "old runs and incidents could not be deleted");
+                }
             }
         }
         tokio::select! {

@@ -186,6 +186,11 @@ impl Parts {
             clock: self.clock.clone(),
             route: Arc::new(self.registry.clone()),
             key: self.identity.dispatch_key(),
+            samples: self.samples.clone(),
+            keep: dispatch::Keep {
+                outputs_ms: self.config.retention.run_outputs_ms,
+                records_ms: self.config.retention.records_ms,
+            },
         }
     }
 

@@ -46,7 +46,7 @@ impl Steps {
             let watched = watched.lock().unwrap_or_else(PoisonError::into_inner);
             let part = |(name, runs): &Watched| {
                 let state = if runs.load(Ordering::Relaxed) { PartState::Ok } else { PartState::Missing };
-                Part { name, state, needed: true }
+                Part::needed(name, state)
             };
             watched.iter().map(part).collect()
         })

@@ -6,10 +6,6 @@ use super::{Conn, StoreError};
 
 /// `on` or `off`: whether anything may run without a person.
 pub const AUTOMATION: &str = "automation";
-/// Days for which outputs of runs are kept (default 90).
-pub const KEEP_OUTPUTS_DAYS: &str = "retention.run_outputs_days";
-/// Days for which runs and closed incidents are kept (default 365).
-pub const KEEP_RECORDS_DAYS: &str = "retention.records_days";
 /// Hours of the day, UTC, in which actions that interrupt a service count as riskier: `8-18`; none by default.
 pub const BUSY_HOURS: &str = "risk.busy_hours";
 
@@ -53,13 +49,4 @@ pub async fn set(
 /// Only the store's.
 pub async fn automation(conn: &mut Conn) -> Result<bool, StoreError> {
     Ok(get(conn, AUTOMATION).await?.as_deref() != Some("off"))
-}
-
-/// A number of days, with the default where it is not set or not a number from 1 to 36500.
-///
-/// # Errors
-/// Only the store's.
-pub async fn days(conn: &mut Conn, name: &str, default: i64) -> Result<i64, StoreError> {
-    let days = get(conn, name).await?.and_then(|text| text.parse().ok());
-    Ok(days.filter(|days| (1..=36_500).contains(days)).unwrap_or(default))
 }

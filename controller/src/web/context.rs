@@ -45,6 +45,7 @@ pub(super) async fn build(
         name: principal.name.clone(),
         role: principal.role.title().to_owned(),
         may_add_hosts: principal.role == Role::Admin,
+        may_manage: principal.role == Role::Admin,
         may_freeze: principal.role >= Role::Operator,
         may_unfreeze: principal.role == Role::Admin,
     });

@@ -50,6 +50,8 @@ pub struct UserBadge {
     pub role: String,
     /// Whether the page offers to add hosts.
     pub may_add_hosts: bool,
+    /// Whether it offers what administrators do: users, tokens, assignments, the clock.
+    pub may_manage: bool,
     /// Whether it offers to freeze automation.
     pub may_freeze: bool,
     /// Whether it offers to let automation run again.

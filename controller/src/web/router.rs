@@ -120,6 +120,7 @@ routes! {
     POST   "/runs/{id}/settle"            Operator pages::run::settle;
     POST   "/automation"                  Operator pages::automation::switch;
     GET    "/audit"                       Viewer   pages::audit::show;
+    POST   "/retention/confirm"           Admin    pages::retention::confirm;
     POST   "/audit/verify"                Operator pages::audit::verify;
     // API
     GET    "/api/v1/hosts"                     Viewer   api::hosts::list;
@@ -151,6 +152,8 @@ routes! {
     POST   "/api/v1/enrollment-tokens"         Admin    api::enrolment::create;
     DELETE "/api/v1/enrollment-tokens/{id}"    Admin    api::enrolment::revoke;
     GET    "/api/v1/audit"                     Viewer   api::audit::list;
+    GET    "/api/v1/retention"                 Viewer   api::retention::get;
+    POST   "/api/v1/retention/confirm"         Admin    api::retention::confirm;
     GET    "/api/v1/tokens"               Admin    api::tokens::list;
     POST   "/api/v1/tokens"               Admin    api::tokens::create;
     DELETE "/api/v1/tokens/{id}"          Admin    api::tokens::revoke;

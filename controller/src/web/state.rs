@@ -12,7 +12,7 @@ use super::limits::Counter;
 use super::readings::Readings;
 use crate::audit::Audit;
 use crate::clock::Clock;
-use crate::config::{Agents, Auth, Config, Environment, Server};
+use crate::config::{Agents, Auth, Config, Environment, Retention, Server};
 use crate::decide;
 use crate::identity::Identity;
 use crate::store::Db;
@@ -76,6 +76,8 @@ pub struct Inner {
     pub agents: Agents,
     /// `[auth]`.
     pub auth: Auth,
+    /// `[retention]`.
+    pub retention: Retention,
     /// The first account's state.
     pub setup: Setup,
     /// Where passwords are hashed.
@@ -125,6 +127,7 @@ impl AppState {
             server: config.server,
             agents: config.agents,
             auth: config.auth,
+            retention: config.retention,
             setup,
             hasher,
             throttle: Throttle::default(),

@@ -1,10 +1,12 @@
 //! Removing what is older than it is kept. Stops and asks when the clock jumped: a wrong clock must
 //! not empty the store.
 
+use std::path::Path;
+
 use sysop_common::ids::HostId;
 use sysop_common::time::{DAY_MS, UnixMs};
 
-use super::{SampleStore, memory};
+use super::{Db, SampleStore, memory};
 use crate::store::StoreError;
 
 /// Rows removed in one transaction: small, because acks wait behind it.
@@ -39,7 +41,7 @@ impl SampleStore {
     /// # Errors
     /// When the database refuses.
     pub async fn retire(&self, now: UnixMs) -> Result<Retention, StoreError> {
-        if let Some(since) = self.held(now).await? {
+        if let Some(since) = self.clock_doubted(now).await? {
             tracing::warn!(
                 held_since_ms = since.0,
                 "the clock jumped by more than a day: old samples are kept until the clock is confirmed"
@@ -80,8 +82,11 @@ impl SampleStore {
         Ok(Retention::Done { parts, gaps })
     }
 
-    /// Since when retention waits, deciding it anew.
-    async fn held(&self, now: UnixMs) -> Result<Option<UnixMs>, StoreError> {
+    /// Since when retention waits, deciding it anew: whoever deletes by age asks here first.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn clock_doubted(&self, now: UnixMs) -> Result<Option<UnixMs>, StoreError> {
         if let Some(since) = self.fact(HELD_SINCE).await? {
             return Ok(Some(UnixMs(since)));
         }
@@ -113,31 +118,27 @@ impl SampleStore {
     /// # Errors
     /// When the database refuses.
     pub async fn confirm_clock(&self, now: UnixMs) -> Result<(), StoreError> {
-        if self.fact(HELD_SINCE).await?.is_some() {
-            sqlx::query("DELETE FROM facts WHERE name = ?")
-                .bind(HELD_SINCE)
-                .execute(self.inner.db.write())
-                .await?;
-            self.set_fact(LAST_SEEN, now.0).await?;
-        }
-        Ok(())
+        confirm(&self.inner.db, now).await.map(drop)
+    }
+
+    /// As [`SampleStore::confirm_clock`], on the files in `dir`, beside a running controller or without
+    /// one; tells since when retention had waited.
+    ///
+    /// # Errors
+    /// When there is no such file, or the database refuses.
+    pub async fn confirm_clock_in(dir: &Path, now: UnixMs) -> Result<Option<UnixMs>, StoreError> {
+        let db = Db::open(&dir.join("samples.db")).await?;
+        let confirmed = confirm(&db, now).await;
+        db.close().await;
+        confirmed
     }
 
     async fn fact(&self, name: &str) -> Result<Option<i64>, StoreError> {
-        let value = sqlx::query_scalar("SELECT value FROM facts WHERE name = ?")
-            .bind(name)
-            .fetch_optional(self.inner.db.read())
-            .await?;
-        Ok(value)
+        fact(&self.inner.db, name).await
     }
 
     async fn set_fact(&self, name: &str, value: i64) -> Result<(), StoreError> {
-        sqlx::query("INSERT INTO facts (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value")
-            .bind(name)
-            .bind(value)
-            .execute(self.inner.db.write())
-            .await?;
-        Ok(())
+        set_fact(&self.inner.db, name, value).await
     }
 
     /// Bytes that a host's samples take: its parts, and its frames that are in no part.
@@ -152,4 +153,28 @@ impl SampleStore {
         let tail = self.inner.memory.get(host).map_or(0, |memory| memory::lock(&memory).uncompacted_bytes());
         Ok(parts as u64 + tail)
     }
+}
+
+async fn confirm(db: &Db, now: UnixMs) -> Result<Option<UnixMs>, StoreError> {
+    let held = fact(db, HELD_SINCE).await?;
+    if held.is_some() {
+        // In this order: cut in between, it is asked once more, and nothing is lost.
+        set_fact(db, LAST_SEEN, now.0).await?;
+        sqlx::query("DELETE FROM facts WHERE name = ?").bind(HELD_SINCE).execute(db.write()).await?;
+    }
+    Ok(held.map(UnixMs))
+}
+
+async fn fact(db: &Db, name: &str) -> Result<Option<i64>, StoreError> {
+    let value = sqlx::query_scalar("SELECT value FROM facts WHERE name = ?");
+    Ok(value.bind(name).fetch_optional(db.read()).await?)
+}
+
+async fn set_fact(db: &Db, name: &str, value: i64) -> Result<(), StoreError> {
+    sqlx::query("INSERT INTO facts (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value")
+        .bind(name)
+        .bind(value)
+        .execute(db.write())
+        .await?;
+    Ok(())
 }

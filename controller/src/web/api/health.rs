@@ -33,7 +33,23 @@ pub struct Part {
     pub state: PartState,
     /// Whether the controller is not ready without it.
     pub needed: bool,
+    /// What is the matter and what to do, where there is more to say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub detail: Option<&'static str>,
 }
+
+impl Part {
+    /// A part that the controller is not ready without.
+    #[must_use]
+    pub const fn needed(name: &'static str, state: PartState) -> Self {
+        Self { name, state, needed: true, detail: None }
+    }
+}
+
+/// Why old data is kept for now.
+const HELD: &str = "the clock jumped by more than a day: old data is kept until somebody confirms the clock, \
+    on the overview or with sysop-controller retention confirm";
 
 /// Tells how the parts are, at each call anew and without waiting.
 pub type Parts = Arc<dyn Fn() -> Vec<Part> + Send + Sync>;
@@ -53,6 +69,7 @@ pub struct Health {
 async fn look(state: &AppState) -> Health {
     let mut parts = vec![store(state).await];
     parts.extend((state.parts)());
+    parts.push(retention(state).await);
     let worst = |wanted| parts.iter().any(|part: &Part| part.state == wanted);
     let status = if worst(PartState::Missing) {
         PartState::Missing
@@ -66,7 +83,16 @@ async fn look(state: &AppState) -> Health {
 
 async fn store(state: &AppState) -> Part {
     let answers = state.db.answers().await;
-    Part { name: "store", state: if answers { PartState::Ok } else { PartState::Missing }, needed: true }
+    Part::needed("store", if answers { PartState::Ok } else { PartState::Missing })
+}
+
+async fn retention(state: &AppState) -> Part {
+    let (how, detail) = match state.samples.retention_held().await {
+        Ok(None) => (PartState::Ok, None),
+        Ok(Some(_)) => (PartState::Degraded, Some(HELD)),
+        Err(_) => (PartState::Missing, None),
+    };
+    Part { name: "retention", state: how, needed: false, detail }
 }
 
 /// Whether the process serves: 200 while it does, whatever its parts.

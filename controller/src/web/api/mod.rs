@@ -13,6 +13,7 @@ pub mod hosts;
 pub mod incidents;
 pub mod openapi;
 pub mod queries;
+pub mod retention;
 pub mod rows;
 pub mod runs;
 pub mod series;

@@ -49,6 +49,8 @@ use utoipa::{Modify, OpenApi};
         super::enrolment::create,
         super::enrolment::revoke,
         super::audit::list,
+        super::retention::get,
+        super::retention::confirm,
         super::tokens::list,
         super::tokens::create,
         super::tokens::revoke,

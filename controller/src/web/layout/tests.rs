@@ -6,6 +6,7 @@ fn signed_in() -> Ctx {
     let user = UserBadge {
         name: "admin".into(),
         role: "Admin".into(),
+        may_manage: false,
         may_add_hosts: true,
         may_freeze: true,
         may_unfreeze: true,

@@ -16,6 +16,7 @@ pub mod login;
 pub mod overview;
 pub mod password;
 pub mod proposal;
+pub mod retention;
 pub mod run;
 pub mod run_new;
 pub mod runs;

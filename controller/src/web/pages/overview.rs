@@ -21,6 +21,8 @@ use crate::web::widgets::{card, format, icon_small, icons, note, page_head, risk
 /// What the page shows.
 #[derive(Debug, Clone, Default)]
 pub struct OverviewView {
+    /// Since when deleting by age waits for somebody to confirm the clock, ms UTC.
+    pub held_ms: Option<i64>,
     /// Known hosts.
     pub hosts: u64,
     /// Hosts with nothing wrong.
@@ -118,6 +120,7 @@ fn body(ctx: &Ctx, view: &OverviewView) -> Markup {
     };
     html! {
         (page_head(&sentence(view), html! { (format::sentence(ctx.now_ms)) }, actions))
+        @if let Some(since) = view.held_ms { div.below { (super::retention::held_notice(ctx, since)) } }
         div.grid {
             div class="c8 stack" {
                 (attention(view))

@@ -5,6 +5,7 @@ mod doors;
 mod hostile;
 mod matrix;
 mod pages;
+mod retention;
 mod sockets;
 mod streams;
 

@@ -167,7 +167,10 @@ async fn old_samples_go_and_a_clock_that_jumps_stops_that() {
     assert_eq!(store.retire(jumped).await.unwrap(), Retention::Held { since: jumped });
     assert_eq!(store.retire(jumped.plus(HOUR_MS)).await.unwrap(), Retention::Held { since: jumped });
     assert_eq!(seen(&store, maker.host).await.len(), 3);
-    store.confirm_clock(jumped.plus(HOUR_MS)).await.unwrap();
+    // Said on the command line, beside the running store.
+    let confirmed = SampleStore::confirm_clock_in(dir.path(), jumped.plus(HOUR_MS)).await.unwrap();
+    assert_eq!(confirmed, Some(jumped));
+    assert_eq!(store.retention_held().await.unwrap(), None);
     assert_eq!(store.retire(jumped.plus(2 * HOUR_MS)).await.unwrap(), Retention::Done { parts: 1, gaps: 0 });
     assert_eq!(count(&store, "SELECT COUNT(*) FROM parts").await, 0);
 }

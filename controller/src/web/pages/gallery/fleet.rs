@@ -156,6 +156,7 @@ fn overview() -> OverviewView {
         "Open host",
     );
     OverviewView {
+        held_ms: None,
         cards: Vec::new(),
         hosts: 52,
         healthy: 48,

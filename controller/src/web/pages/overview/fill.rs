@@ -49,6 +49,7 @@ pub async fn fill(source: Source<'_>) -> Result<OverviewView, StoreError> {
     let severity = |wanted| open.iter().filter(|incident| incident.severity == wanted).count() as u64;
     let day = Day::of(&runs, source.now);
     let mut view = OverviewView {
+        held_ms: source.samples.retention_held().await?.map(|since| since.0),
         hosts: hosts.len() as u64,
         healthy: rows.iter().filter(|row| row.state == State::Ok).count() as u64,
         reporting: (hosts.len() - missing.len()) as u64,
