@@ -3,7 +3,7 @@
 //! One file per family of actions. Whatever starts a process goes through [`runner`], the only
 //! place of the program that can.
 
-mod open_files;
+mod lease;
 mod process;
 mod procfs;
 pub mod runner;
@@ -21,6 +21,7 @@ use sysop_common::action::{Action, Event, RunState};
 
 use crate::guard::Facts;
 use crate::journal::Started;
+pub use lease::is_in_use;
 use runner::{Output, Runner, SystemRunner};
 pub use users::user_id;
 

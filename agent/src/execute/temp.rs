@@ -2,12 +2,13 @@
 //!
 //! Every directory is opened from the one above it by its single name, which is not followed when it
 //! is a link, and must lie in the same mount; a file is removed by its name in the directory that is
-//! held open. So whoever swaps names meanwhile can only lose files of that very directory.
+//! held open. So whoever swaps names meanwhile can only lose files of that very directory. A file goes
+//! only under a lease, which nobody has who finds it in use; where the kernel gives none, it stays.
 //! (`openat2` would say the same in one call, but systemd's `RestrictSUIDSGID=` takes it away.)
 
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
@@ -17,7 +18,7 @@ use sysop_common::action::{RunState, TempRoot};
 use sysop_common::order::Order;
 use sysop_common::time::UnixMs;
 
-use super::open_files::InUse;
+use super::lease::{Lease, NoLease};
 use super::runner::lines;
 use super::{Ended, Evidence};
 use crate::guard::Facts;
@@ -40,6 +41,11 @@ const LEFT_ALONE: [&[u8]; 8] = [
     b".Test-unix",
     b"lost+found",
 ];
+
+/// Beginnings of files that running servers look for by name without holding them open.
+const MARKS: [&[u8]; 1] = [b".s.PGSQL."];
+/// Ends of such files: `.X0-lock`, `mysql.sock.lock`, `app.pid`. They free next to nothing.
+const MARK_ENDS: [&[u8]; 4] = [b"-lock", b".lock", b".lck", b".pid"];
 
 /// Bounds of a run.
 #[derive(Debug, Clone, Copy)]
@@ -108,9 +114,7 @@ fn mount_of(file: &OwnedFd) -> Option<u64> {
 pub(super) fn run(root: &TempRoot, below: &Path, limits: &Limits) -> Ended {
     let path = path_of(root, below);
     let deadline = Instant::now() + limits.time;
-    let in_use =
-        InUse::below(&path, deadline).ok_or_else(|| "files in use could not be listed in time".to_owned());
-    match in_use.and_then(|in_use| sweep(&path, limits, in_use, deadline)) {
+    match sweep(&path, limits, deadline) {
         Ok(walk) => walk.ended(root),
         Err(detail) => Ended {
             state: RunState::Failed,
@@ -122,12 +126,12 @@ pub(super) fn run(root: &TempRoot, below: &Path, limits: &Limits) -> Ended {
     }
 }
 
-/// Walks through everything below `path` that is not in use.
-pub(super) fn sweep(path: &Path, limits: &Limits, in_use: InUse, deadline: Instant) -> Result<Walk, String> {
+/// Walks through everything below `path`.
+pub(super) fn sweep(path: &Path, limits: &Limits, deadline: Instant) -> Result<Walk, String> {
     let (root, stat) = open_root(path).map_err(|e| format!("{} cannot be opened: {e}", path.display()))?;
     let mount = mount_of(&root).ok_or("/proc does not tell of mounts")?;
     let (device, limits, counts) = (stat.st_dev, *limits, Counts::default());
-    let mut walk = Walk { device, mount, in_use, limits, deadline, counts, stop: None };
+    let mut walk = Walk { device, mount, limits, deadline, counts, untold: None, stop: None };
     walk.directory(&root, 0);
     Ok(walk)
 }
@@ -145,10 +149,11 @@ enum Stop {
 pub(super) struct Walk {
     device: u64,
     mount: u64,
-    in_use: InUse,
     limits: Limits,
     deadline: Instant,
     counts: Counts,
+    /// Why the kernel did not tell of a file whether it is in use.
+    untold: Option<rustix::io::Errno>,
     stop: Option<Stop>,
 }
 
@@ -159,6 +164,7 @@ struct Counts {
     bytes: u64,
     young: u64,
     open: u64,
+    untold: u64,
     other: u64,
     skipped: u64,
     errors: u64,
@@ -238,14 +244,26 @@ impl Walk {
             self.counts.young += 1;
             return;
         }
-        if self.in_use.contains(stat.st_dev, stat.st_ino) {
-            self.counts.open += 1;
-            return;
-        }
+        let name_is_mark = MARKS.iter().any(|start| name.to_bytes().starts_with(start))
+            || MARK_ENDS.iter().any(|end| name.to_bytes().ends_with(end));
         // Under a second name the bytes stay, and somebody wants them.
-        if stat.st_nlink > 1 {
+        if stat.st_nlink > 1 || name_is_mark {
             self.counts.other += 1;
             return;
+        }
+        // Held until the file is gone.
+        let lease = match Lease::take(directory.as_fd(), name) {
+            Ok(lease) => lease,
+            Err(NoLease::InUse) => return self.counts.open += 1,
+            Err(NoLease::Gone) => return,
+            Err(NoLease::Untold(why)) => {
+                self.untold = Some(why);
+                return self.counts.untold += 1;
+            }
+        };
+        // Swapped since it was looked at: what stands there now was not.
+        if (lease.stat.st_dev, lease.stat.st_ino) != (stat.st_dev, stat.st_ino) || lease.stat.st_nlink > 1 {
+            return self.counts.other += 1;
         }
         let bytes = u64::try_from(stat.st_blocks).unwrap_or_default().saturating_mul(512);
         if self.counts.bytes.saturating_add(bytes) > self.limits.max_bytes {
@@ -276,11 +294,20 @@ impl Walk {
             format!("removed: {} files, {} bytes", c.removed, c.bytes),
             format!("kept, too young: {}", c.young),
             format!("kept, in use: {}", c.open),
-            format!("kept, no plain file or more than one name: {}", c.other),
+            format!("kept, no plain file, a lock, or more than one name: {}", c.other),
             format!("directories not entered: {}", c.skipped),
             format!("could not be removed or read: {}", c.errors),
-            format!("processes whose open files could not be seen: {}", self.in_use.unseen),
+            format!("kept, not known whether in use: {}", c.untold),
         ];
+        if let (0, Some(why)) = (c.removed, self.untold) {
+            let detail = format!(
+                "nothing was removed below {root}: the kernel does not tell whether files are in use ({why}); \
+                 the executor needs CAP_LEASE, and fs.leases-enable must be 1"
+            );
+            let evidence = Evidence::Seen { verified: false, detail: detail.clone() };
+            let output = lines(&said, self.limits.keep);
+            return Ended { state: RunState::Failed, exit: None, detail, output, evidence };
+        }
         let verified = c.removed > 0 && c.errors == 0;
         let seen =
             if c.removed == 0 { "nothing was old enough to be removed".to_owned() } else { detail.clone() };

@@ -60,6 +60,7 @@ fn play(role: &str) -> ExitCode {
     let played = match role {
         "owner" => lab::own_until_killed(),
         "look" => sandbox::look(),
+        "use" => sandbox::tell_use(),
         "submit" => orders::submit(),
         other => Err(anyhow::anyhow!("no role is called {other}")),
     };

@@ -30,6 +30,15 @@ pub fn look() -> Result<()> {
     Ok(())
 }
 
+/// Whether the file in the first argument is in use as the second one says, `held` or `free`.
+pub fn tell_use() -> Result<()> {
+    let mut arguments = std::env::args_os().skip(1);
+    let (path, wanted) = (arguments.next().unwrap_or_default(), arguments.next().unwrap_or_default());
+    let held = sysop_agent::execute::is_in_use(path.as_ref())?;
+    ensure!(held == (wanted == "held"), "in use: {held}");
+    Ok(())
+}
+
 pub fn hides_no_metric() -> Result<()> {
     let lab = Lab::new()?;
     let host = lab.boot("one")?;
@@ -65,6 +74,8 @@ say() { if "$@" > /dev/null 2>&1; then echo "can $name"; else echo "cannot $name
 name="restart a unit" say systemctl restart nginx.service
 name="signal a stranger" say kill -CONT "$(cat /run/stranger.pid)"
 name="remove a stranger's temporary file" say rm /tmp/strangers
+name="tell that a stranger reads a file" say /usr/bin/use /tmp/held held
+name="tell that nobody reads a file" say /usr/bin/use /tmp/free free
 name="keep a journal" say touch /var/lib/sysop-executor/journal
 name="write settings" say touch /etc/sysop/policy.toml
 name="write programs" say touch /usr/bin/planted
@@ -81,15 +92,26 @@ pub fn executor_can_work() -> Result<()> {
     host.install_agent()?;
     host.write("/etc/sysop/policy.toml", b"", 0o644)?;
     host.check(&["runuser", "-u", "www-data", "--", "touch", "/tmp/strangers"])?;
+    host.check(&["runuser", "-u", "www-data", "--", "touch", "/tmp/held", "/tmp/free"])?;
+    let held = "--property=StandardInput=file:/tmp/held";
+    host.check(&["systemd-run", "--quiet", "--unit=reader", "--uid=www-data", held, "sleep", "1000"])?;
+    host.copy_in(&std::env::current_exe()?, "/usr/bin/use", 0o755)?;
     let pid = host.check(&["systemctl", "show", "--property=MainPID", "--value", "dbus.service"])?;
     host.write("/run/stranger.pid", pid.as_bytes(), 0o644)?;
     host.write("/opt/probe", PROBE.as_bytes(), 0o755)?;
-    let found = run_behind_walls(&host, "sysop-executor.service", "/usr/bin/bash /opt/probe", "")?;
+    let found = run_behind_walls(
+        &host,
+        "sysop-executor.service",
+        "/usr/bin/bash /opt/probe",
+        &format!("Environment={ROLE}=use"),
+    )?;
 
     let expected: Vec<&str> = vec![
         "can restart a unit",
         "can signal a stranger",
         "can remove a stranger's temporary file",
+        "can tell that a stranger reads a file",
+        "can tell that nobody reads a file",
         "can keep a journal",
         "cannot write settings",
         "cannot write programs",

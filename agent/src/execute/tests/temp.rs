@@ -7,7 +7,6 @@ use std::time::{Duration, Instant, SystemTime};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use sysop_common::action::{RunState, TempRoot};
 
-use super::super::open_files::InUse;
 use super::super::temp::{Limits, look, run, sweep};
 use super::super::{Ended, Evidence};
 use crate::guard::Facts;
@@ -155,8 +154,7 @@ fn cleanup_symlink_swap_race_never_leaves_the_directory() {
         });
         let deadline = Instant::now() + Duration::from_secs(60);
         for _ in 0..30_000 {
-            // Without the files in use, which take longer to list than all the rest.
-            sweep(&place.tmp(""), &limits(), InUse::default(), deadline).unwrap();
+            sweep(&place.tmp(""), &limits(), deadline).unwrap();
         }
         stop.store(true, Ordering::Relaxed);
     });
@@ -164,38 +162,135 @@ fn cleanup_symlink_swap_race_never_leaves_the_directory() {
 }
 
 #[test]
-fn another_mount_below_the_root_is_not_entered() {
-    use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_bind, mount_change, unmount};
+fn locks_that_servers_look_for_by_name_stay_although_nobody_has_them_open() {
+    let place = Place::new();
+    let marks =
+        [".X0-lock", ".s.PGSQL.5432.lock", "db/mysql.sock.lock", "app.pid"].map(|n| place.file(n, 10));
+    let plain = place.file("blockade", 10);
+    place.run(limits());
+    assert!(marks.iter().all(|mark| mark.exists()) && !plain.exists());
+}
+
+/// The capabilities of `sysop-executor.service`, for this thread alone.
+fn as_the_unit_has_them() {
+    use rustix::thread::{CapabilitySet as Set, CapabilitySets, set_capabilities};
+    let some = Set::KILL | Set::DAC_OVERRIDE | Set::FOWNER | Set::LEASE;
+    let sets = CapabilitySets { effective: some, permitted: some, inheritable: Set::empty() };
+    set_capabilities(None, sets).unwrap();
+}
+
+#[test]
+fn a_file_that_a_stranger_only_reads_stays_under_the_units_capabilities() {
     if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: mounting needs root");
+        eprintln!("skipped: becoming another user needs root");
         return;
     }
-    // A mount space of this thread's own, which ends with it.
+    use std::os::unix::process::CommandExt as _;
+    let place = Place::new();
+    let (held, free) = (place.file("held", 10), place.file("free", 10));
+    std::os::unix::fs::chown(&free, Some(65_534), None).unwrap();
+    let file = fs::File::open(&held).unwrap();
+    let mut stranger =
+        std::process::Command::new("sleep").arg("60").stdin(file).uid(65_534).gid(65_534).spawn().unwrap();
+    let ended = std::thread::scope(|scope| {
+        let run = || {
+            as_the_unit_has_them();
+            place.run(limits())
+        };
+        scope.spawn(run).join().unwrap()
+    });
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
+    assert!(held.exists() && !free.exists(), "{}", ended.detail);
+    assert_eq!(line(&ended, "kept, in use"), "kept, in use: 1");
+}
+
+#[test]
+fn nothing_goes_where_the_kernel_does_not_tell_what_is_in_use() {
+    use rustix::thread::{CapabilitySet as Set, CapabilitySets, set_capabilities};
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: giving a file away needs root");
+        return;
+    }
+    let place = Place::new();
+    let foreign = place.file("foreign", 10);
+    std::os::unix::fs::chown(&foreign, Some(65_534), None).unwrap();
+    let ended = std::thread::scope(|scope| {
+        let run = || {
+            let some = Set::DAC_OVERRIDE | Set::FOWNER;
+            let sets = CapabilitySets { effective: some, permitted: some, inheritable: Set::empty() };
+            set_capabilities(None, sets).unwrap();
+            place.run(limits())
+        };
+        scope.spawn(run).join().unwrap()
+    });
+    assert!(foreign.exists());
+    assert_eq!(ended.state, RunState::Failed);
+    assert!(ended.detail.contains("CAP_LEASE"), "{}", ended.detail);
+}
+
+#[test]
+fn a_file_that_is_open_by_another_path_stays() {
+    use rustix::mount::{UnmountFlags, mount_bind, unmount};
+    let tried = in_a_mount_space(|| {
+        let place = Place::new();
+        let outside = place.dir.path().join("data");
+        fs::create_dir(&outside).unwrap();
+        let file = place.file("shared/file", 10);
+        if mount_bind(place.tmp("shared"), &outside).is_err() {
+            return false;
+        }
+        let held = fs::File::open(outside.join("file")).unwrap();
+        place.run(limits());
+        assert!(file.exists());
+        drop(held);
+        place.run(limits());
+        assert!(!file.exists());
+        unmount(&outside, UnmountFlags::DETACH).unwrap();
+        true
+    });
+    if !tried {
+        eprintln!("skipped: this machine lets nobody mount");
+    }
+}
+
+/// Does `act` in a mount space of a thread's own, which ends with it; `false` where there can be none.
+fn in_a_mount_space(act: impl FnOnce() -> bool + Send) -> bool {
+    use rustix::mount::{MountPropagationFlags, mount_change};
     std::thread::scope(|scope| {
         let tried = scope.spawn(|| {
-            let place = Place::new();
-            let outside = place.dir.path().join("outside");
-            fs::create_dir(&outside).unwrap();
-            fs::write(outside.join("x"), "keep").unwrap();
-            fs::create_dir(place.tmp("bound")).unwrap();
-            place.file("gone", 10);
             #[allow(deprecated)]
             if rustix::thread::unshare(rustix::thread::UnshareFlags::NEWNS).is_err() {
                 return false;
             }
             mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).unwrap();
-            if mount_bind(&outside, place.tmp("bound")).is_err() {
-                return false;
-            }
-            // The same file system, so the device's number does not tell.
-            let ended = place.run(limits());
-            assert!(outside.join("x").exists() && !place.tmp("gone").exists());
-            assert_eq!(line(&ended, "directories not entered"), "directories not entered: 1");
-            unmount(place.tmp("bound"), UnmountFlags::DETACH).unwrap();
-            true
+            act()
         });
-        if !tried.join().unwrap() {
-            eprintln!("skipped: this machine lets nobody mount");
+        tried.join().unwrap()
+    })
+}
+
+#[test]
+fn another_mount_below_the_root_is_not_entered() {
+    use rustix::mount::{UnmountFlags, mount_bind, unmount};
+    let tried = in_a_mount_space(|| {
+        let place = Place::new();
+        let outside = place.dir.path().join("outside");
+        fs::create_dir(&outside).unwrap();
+        fs::write(outside.join("x"), "keep").unwrap();
+        fs::create_dir(place.tmp("bound")).unwrap();
+        place.file("gone", 10);
+        if mount_bind(&outside, place.tmp("bound")).is_err() {
+            return false;
         }
+        // The same file system, so the device's number does not tell.
+        let ended = place.run(limits());
+        assert!(outside.join("x").exists() && !place.tmp("gone").exists());
+        assert_eq!(line(&ended, "directories not entered"), "directories not entered: 1");
+        unmount(place.tmp("bound"), UnmountFlags::DETACH).unwrap();
+        true
     });
+    if !tried {
+        eprintln!("skipped: this machine lets nobody mount");
+    }
 }
