@@ -11,7 +11,7 @@ use sysop_common::time::UnixMs;
 use sysop_common::wire::{GapReason, Upward};
 
 use super::format::{self, GAP_SLOT, GAP_SLOTS, HEADER, Record, STATE_SLOT, Seal, StoredGap};
-use super::segment::Segment;
+use super::segment::{SCHEMAS, Segment};
 use super::{Sample, Shared, Spool};
 
 /// Name of the state file.
@@ -45,7 +45,7 @@ struct Active {
     len: u64,
     /// Time of its first sample.
     since: UnixMs,
-    /// Schemas that stand in it.
+    /// The last [`SCHEMAS`] schemas that stand in it.
     schemas: Vec<SchemaId>,
 }
 
@@ -194,6 +194,10 @@ impl Writer {
             schema.encode(&mut message).map_err(io::Error::other)?;
             let offset = active.len + bytes.len() as u64;
             format::put(&mut bytes, &active.seal, offset, &Record::Schema(&message));
+            // What the reader forgets by now is written again when it comes back.
+            if active.schemas.len() == SCHEMAS {
+                active.schemas.remove(0);
+            }
             active.schemas.push(sample.schema_id);
         }
         let offset = active.len + bytes.len() as u64;

@@ -1,6 +1,7 @@
 //! Reading the spool in the order in which it must be sent.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
 
 use sysop_common::ids::{Epoch, Seq};
@@ -55,9 +56,16 @@ impl Drain {
             };
             let seen = len(&self.shared.index());
             if let (Some(reader), Some(seen)) = (&mut self.reader, seen) {
-                // What cannot be read is missing, and the gap says so.
-                if let Ok(Some(read)) = reader.next(&*self.shared.disk, seen) {
-                    return Some((reader.seal().epoch, read));
+                match reader.next(&*self.shared.disk, seen) {
+                    Ok(Some(read)) => return Some((reader.seal().epoch, read)),
+                    Ok(None) => {}
+                    // Dropped meanwhile: it is missing, and the gap says so.
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                    // Tried again when there is something new.
+                    Err(e) => {
+                        tracing::warn!(segment = reader.seal().name(), error = %e, "the spool cannot be read now");
+                        return None;
+                    }
                 }
             }
             let index = self.shared.index();

@@ -20,7 +20,7 @@ use super::index::Index;
 use super::segment::{self, Segment};
 use super::{Options, Shared, Spool, SpoolError};
 
-/// Epochs of which samples wait at most; beyond, the oldest are dropped whole.
+/// Epochs of which samples wait at most; beyond, the smallest are dropped whole.
 const KEEP_EPOCHS: usize = MAX_EPOCHS - 8;
 /// No segment is longer than its bound and one large record; a longer file is not read further.
 const MAX_SEGMENT: u64 = 4 * MAX_BODY as u64;
@@ -99,7 +99,7 @@ pub(super) fn open(
     index.gaps.sort_by_key(|gap| (gap.from, gap.first));
     index.epochs.push(EpochInfo { epoch, last: Seq(0), last_at: now, acked: Seq(0) });
     index.prune();
-    let dropped = drop_old_epochs(&mut index);
+    let dropped = drop_small_epochs(&mut index);
     let shared = Arc::new(Shared {
         index: Mutex::new(index),
         work: Condvar::new(),
@@ -151,8 +151,11 @@ fn read_segments(disk: &dyn Disk, files: Vec<(String, u64)>, host: HostId) -> (V
     let mut segments: Vec<Segment> = Vec::new();
     for (seal, len) in &seals {
         match segment::scan(disk, *seal, *len, false) {
-            Some(segment) => segments.push(segment),
-            None => set_aside(disk, seal),
+            Ok(Some(segment)) => segments.push(segment),
+            Ok(None) => set_aside(disk, seal),
+            Err(e) => {
+                tracing::warn!(file = seal.name(), error = %e, "a spool file cannot be read; it is left for the next start");
+            }
         }
     }
     for at in 0..segments.len() {
@@ -160,7 +163,9 @@ fn read_segments(disk: &dyn Disk, files: Vec<(String, u64)>, host: HostId) -> (V
         let next = segments.get(at + 1).filter(|next| next.seal.epoch == segment.seal.epoch);
         let last = match next {
             Some(next) => Some((Seq(next.first.0.0.saturating_sub(1)).max(segment.first.0), next.first.1)),
-            None => segment::scan(disk, segment.seal, segment.len, true).map(|whole| whole.last),
+            None => {
+                segment::scan(disk, segment.seal, segment.len, true).ok().flatten().map(|whole| whole.last)
+            }
         };
         segments[at].last = last.unwrap_or(segment.first);
     }
@@ -191,18 +196,27 @@ fn join(epochs: &mut Vec<EpochInfo>, segment: &Segment, known: bool) {
     epochs.push(EpochInfo { epoch: segment.seal.epoch, last: last.0, last_at: last.1, acked });
 }
 
-/// Beyond the cap of epochs, the oldest become gaps; their segments are returned.
-fn drop_old_epochs(index: &mut Index) -> Vec<Segment> {
+/// Beyond the cap of epochs, those that hold the fewest samples become gaps, the oldest first: a crash
+/// loop makes many epochs of one sample each, and must not cost the days before it. Their segments are
+/// returned.
+fn drop_small_epochs(index: &mut Index) -> Vec<Segment> {
     let mut dropped = Vec::new();
     while index.epochs.len() > KEEP_EPOCHS {
-        let info = index.epochs[0];
-        while index.segments.front().is_some_and(|segment| segment.seal.epoch == info.epoch) {
-            dropped.extend(index.drop_oldest(GapReason::SpoolFull));
-        }
+        // The last one grows, and the one before it is announced to the controller.
+        let candidates = index.epochs.iter().take(index.epochs.len() - 2).enumerate();
+        let waiting = |info: &EpochInfo| info.last.0.saturating_sub(info.acked.0);
+        let Some((at, info)) = candidates.min_by_key(|(_, info)| waiting(info)) else { break };
+        let info = *info;
+        let segments = std::mem::take(&mut index.segments);
+        let (gone, kept): (Vec<_>, Vec<_>) =
+            segments.into_iter().partition(|segment| segment.seal.epoch == info.epoch);
+        index.segments = kept.into();
+        index.bytes = index.bytes.saturating_sub(gone.iter().map(|segment| segment.len).sum());
+        dropped.extend(gone);
         let from = info.last_at;
         index.gaps.retain(|gap| gap.epoch != info.epoch);
         index.lose(info.acked.next(), info.last, from, from, GapReason::SpoolFull, Some(info.epoch));
-        index.epochs.remove(0);
+        index.epochs.remove(at);
     }
     dropped
 }

@@ -14,8 +14,10 @@ use super::format::{self, Found, HEADER, Record, Seal};
 
 /// Bytes that are read at once.
 const CHUNK: u64 = 64 * 1024;
-/// Schemas that a reader remembers. A segment holds one, and another one for each change in it.
-const SCHEMAS: usize = 8;
+/// Schemas that a reader remembers, the last ones of a segment; the writer puts any other one there again.
+pub(super) const SCHEMAS: usize = 8;
+/// How often a place that cannot be read is tried before it counts as damage.
+const TRIES: u32 = 8;
 
 /// A segment as the index knows it: complete up to `len`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,11 +47,13 @@ pub(super) struct Reader {
     base: u64,
     at: usize,
     schemas: Vec<(SchemaId, Arc<Schema>)>,
+    /// How often the next place could not be read.
+    failed: u32,
 }
 
 impl Reader {
     pub(super) fn new(seal: Seal) -> Self {
-        Self { seal, buf: Vec::new(), base: HEADER.len() as u64, at: 0, schemas: Vec::new() }
+        Self { seal, buf: Vec::new(), base: HEADER.len() as u64, at: 0, schemas: Vec::new(), failed: 0 }
     }
 
     pub(super) const fn seal(&self) -> &Seal {
@@ -63,7 +67,8 @@ impl Reader {
     /// The next sample that is good and whose schema is known, below `len` bytes.
     ///
     /// # Errors
-    /// When the file cannot be read; it is then at its end for this reader.
+    /// When the file cannot be read now; the next call tries that place again, and steps over it after
+    /// [`TRIES`]. A file that is not there any more is at its end for this reader.
     pub(super) fn next(&mut self, disk: &dyn Disk, len: u64) -> io::Result<Option<Read>> {
         while self.offset() < len {
             match format::get(&self.buf[self.at..], &self.seal, self.offset()) {
@@ -114,14 +119,31 @@ impl Reader {
         let want = usize::try_from(end.saturating_sub(self.base)).unwrap_or(have);
         self.buf.resize(want.max(have), 0);
         match disk.read_at(&self.seal.name(), self.base + have as u64, &mut self.buf[have..]) {
-            Ok(read) => self.buf.truncate(have + read),
+            Ok(read) => {
+                self.failed = 0;
+                self.buf.truncate(have + read);
+            }
             Err(e) => {
-                self.base = u64::MAX / 2;
-                self.buf.clear();
+                self.buf.truncate(have);
+                self.fail(&e, end);
                 return Err(e);
             }
         }
         Ok(self.buf.len() >= need)
+    }
+
+    /// Notes that what comes before `end` could not be read.
+    fn fail(&mut self, error: &io::Error, end: u64) {
+        let gone = error.kind() == io::ErrorKind::NotFound;
+        // A host that is out of descriptors or memory says nothing about the disk.
+        if !matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)) {
+            self.failed += 1;
+        }
+        if gone || self.failed >= TRIES {
+            self.base = if gone { u64::MAX / 2 } else { end };
+            self.buf.clear();
+            self.failed = 0;
+        }
     }
 }
 
@@ -154,16 +176,24 @@ fn decode_schema(bytes: &[u8]) -> Option<Schema> {
 }
 
 /// First and last sample of a segment; `None` when it holds none that is good.
-pub(super) fn scan(disk: &dyn Disk, seal: Seal, len: u64, whole: bool) -> Option<Segment> {
+///
+/// # Errors
+/// When it cannot be read before the first one. After that an error ends the walk like the end of the
+/// file: what was read so far is good.
+pub(super) fn scan(disk: &dyn Disk, seal: Seal, len: u64, whole: bool) -> io::Result<Option<Segment>> {
     let mut reader = Reader::new(seal);
     let mut found: Option<Segment> = None;
-    // An error ends the walk like the end of the file: what was read so far is good.
-    while let Ok(Some(read)) = reader.next(disk, len) {
-        let last = (read.seq, read.at);
-        found.get_or_insert(Segment { seal, first: last, last, len }).last = last;
-        if !whole {
-            break;
+    loop {
+        match reader.next(disk, len) {
+            Ok(Some(read)) => {
+                let last = (read.seq, read.at);
+                found.get_or_insert(Segment { seal, first: last, last, len }).last = last;
+                if !whole {
+                    return Ok(found);
+                }
+            }
+            Err(e) if found.is_none() => return Err(e),
+            Ok(None) | Err(_) => return Ok(found),
         }
     }
-    found
 }

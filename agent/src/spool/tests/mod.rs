@@ -39,13 +39,17 @@ impl Run {
     }
 
     fn append(&mut self) -> Seq {
+        self.append_under(&schema())
+    }
+
+    fn append_under(&mut self, schema: &Arc<Schema>) -> Seq {
         self.at += 10_000;
         let processes = (0..self.rows)
             .map(|pid| sysop_common::sample::Process { pid, args: "x".repeat(150), ..Default::default() })
             .collect();
         let tick =
             Tick { seq: Seq(0), at: UnixMs(self.at), values: vec![NOT_OBSERVED], processes, units: vec![] };
-        self.spool.append(&schema(), tick)
+        self.spool.append(schema, tick)
     }
 
     fn add(&mut self, count: usize) {
@@ -130,6 +134,58 @@ fn acknowledged_segments_go_and_the_numbers_do_not_come_back() {
     assert_eq!(run.check().0, 1);
     drop(run);
     assert_eq!(Run::start(&sim, 2, 2_001_000).check().0, 2);
+}
+
+#[test]
+fn a_layout_that_comes_back_after_many_others_is_read_again() {
+    let sim = Sim::default();
+    let mut run = Run::start(&sim, 1, 0);
+    run.rows = 0;
+    for layout in [0, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 3, 9, 0, 1] {
+        let column = Column::new(metric::FS_FREE, &format!("/{layout}")).unwrap();
+        run.append_under(&Arc::new(Schema { columns: vec![column] }));
+        run.writer.step();
+    }
+    assert_eq!(run.check(), (16, vec![]));
+}
+
+#[test]
+fn a_host_out_of_descriptors_loses_no_sample_and_is_seen_again() {
+    let sim = Sim::default();
+    let mut run = Run::start(&sim, 1, 0);
+    run.rows = 0;
+    run.add(2);
+    let mut drain = run.spool.drain();
+    assert_eq!(std::iter::from_fn(|| drain.next_entry()).count(), 2);
+    run.add(2);
+    sim.state().fail_reads = (20, libc::EMFILE);
+    for _ in 0..20 {
+        assert_eq!(drain.next_entry(), None);
+    }
+    for seq in [3, 4] {
+        assert!(matches!(drain.next_entry(), Some(Entry::Sample { seq: Seq(got), .. }) if got == seq));
+    }
+    drop(run);
+    sim.state().fail_reads = (1, libc::EMFILE);
+    drop(Run::start(&sim, 2, 50_000));
+    assert_eq!(Run::start(&sim, 3, 60_000).check().0, 5);
+}
+
+#[test]
+fn a_place_that_can_never_be_read_costs_what_it_held() {
+    let sim = Sim::default();
+    let mut run = Run::start(&sim, 1, 0);
+    run.add(30);
+    let mut drain = run.spool.drain();
+    assert!(matches!(drain.next_entry(), Some(Entry::Sample { seq: Seq(1), .. })));
+    sim.state().fail_reads = (8, libc::EIO);
+    let mut rest = Vec::new();
+    for _ in 0..60 {
+        rest.extend(drain.next_entry());
+    }
+    let lost = |entry: &&Entry| matches!(entry, Entry::Gap(gap) if gap.reason == GapReason::SpoolCorrupt);
+    assert_eq!(rest.iter().filter(lost).count(), 1, "{rest:?}");
+    assert!(matches!(rest.last(), Some(Entry::Sample { seq: Seq(30), .. })), "{rest:?}");
 }
 
 #[test]
@@ -454,6 +510,20 @@ fn a_crash_loop_without_a_controller_ends_in_gaps_not_in_a_full_table() {
         })
         .collect();
     assert_eq!(epochs, (1..=160).collect());
+}
+
+#[test]
+fn a_crash_loop_does_not_cost_the_days_before_it() {
+    let sim = Sim::default();
+    Run::start(&sim, 1, 0).add(20);
+    for epoch in 2..180 {
+        let mut run = Run::start(&sim, epoch, 200_000 + epoch as i64 * 20_000);
+        run.rows = 0;
+        run.add(1);
+    }
+    let run = Run::start(&sim, 180, 4_000_000);
+    let kept = |entry: &&Entry| matches!(entry, Entry::Sample { epoch: Epoch(1), .. });
+    assert_eq!(run.drain().iter().filter(kept).count(), 20);
 }
 
 #[test]

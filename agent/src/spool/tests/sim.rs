@@ -22,6 +22,8 @@ pub(super) struct State {
     pub(super) die_at: Option<usize>,
     /// This one operation fails without effect.
     pub(super) fail_at: Option<usize>,
+    /// This many reads fail, with this error of the system.
+    pub(super) fail_reads: (usize, i32),
     /// Most bytes of all files.
     pub(super) quota: Option<usize>,
 }
@@ -91,7 +93,11 @@ impl Disk for Sim {
     }
 
     fn read_at(&self, name: &str, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
-        let state = self.state();
+        let mut state = self.state();
+        if state.fail_reads.0 > 0 {
+            state.fail_reads.0 -= 1;
+            return Err(io::Error::from_raw_os_error(state.fail_reads.1));
+        }
         let data = &state.files.get(name).ok_or_else(missing)?.data;
         let rest = data.get(offset as usize..).unwrap_or_default();
         let len = rest.len().min(buf.len());
