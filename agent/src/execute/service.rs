@@ -14,12 +14,21 @@ use crate::journal::Started;
 
 /// What is read of the unit itself.
 const TARGET: &str = "Id,Names,LoadState,ActiveState,SubState,Type,Result,MainPID,NRestarts,InvocationID,\
-                      CanStart,CanStop,RefuseManualStart,RefuseManualStop,Conflicts,\
+                      CanStart,CanStop,RefuseManualStart,RefuseManualStop,\
+                      SuccessAction,FailureAction,StartLimitAction,JobTimeoutAction,\
+                      Conflicts,ConflictedBy,Requires,BindsTo,Wants,Upholds,\
                       RequiredBy,RequisiteOf,BoundBy,ConsistsOf,PropagatesStopTo";
 /// What is read of units that hang together with it.
-const AROUND: &str = "Id,Names,ActiveState,RequiredBy,RequisiteOf,BoundBy,ConsistsOf,PropagatesStopTo";
+const AROUND: &str = "Id,Names,ActiveState,Conflicts,ConflictedBy,Requires,BindsTo,Wants,Upholds,\
+                      RequiredBy,RequisiteOf,BoundBy,ConsistsOf,PropagatesStopTo";
 /// Properties that name what stops when a unit stops.
 const STOPPED_WITH: [&str; 5] = ["RequiredBy", "RequisiteOf", "BoundBy", "ConsistsOf", "PropagatesStopTo"];
+/// Properties that name what stops when a unit starts: systemd honours a conflict whichever side declares it.
+const STOPPED_BY_START: [&str; 2] = ["Conflicts", "ConflictedBy"];
+/// Properties that name what starts when a unit starts.
+const STARTED_WITH: [&str; 4] = ["Requires", "BindsTo", "Wants", "Upholds"];
+/// Properties by which a unit's end, or its failure to start, takes the whole host down.
+const HOST_ACTIONS: [&str; 4] = ["SuccessAction", "FailureAction", "StartLimitAction", "JobTimeoutAction"];
 /// Most units that are looked at around one.
 const MAX_AROUND: usize = 128;
 /// Time between two looks while an effect is watched.
@@ -37,11 +46,17 @@ fn look_all(unit: &str, runner: &dyn Runner) -> Result<ServiceFacts, String> {
     let target = look_once(unit, runner)?;
     let mut facts = facts_of(&target);
     let own: BTreeSet<String> = facts.names.iter().cloned().collect();
-    let first = STOPPED_WITH.iter().flat_map(|name| target.list(name)).collect();
-    (facts.dragged, facts.too_wide) = around(first, &own, true, runner)?;
-    let (displaced, wide) = around(target.list("Conflicts").collect(), &own, false, runner)?;
-    (facts.displaced, facts.too_wide) = (displaced, facts.too_wide || wide);
+    let (dragged, wide) = stopped(named(&target, &STOPPED_WITH), &own, runner)?;
+    let (conflicts, wide_starts) = conflicts(&target, &own, runner)?;
+    let (displaced, wide_conflicts) = stopped(conflicts, &own, runner)?;
+    (facts.dragged, facts.displaced) = (dragged, displaced);
+    facts.too_wide = wide || wide_starts || wide_conflicts;
     Ok(facts)
+}
+
+/// All units that these properties name.
+fn named(unit: &Properties, properties: &[&str]) -> BTreeSet<String> {
+    properties.iter().flat_map(|name| unit.list(name)).collect()
 }
 
 fn look_once(unit: &str, runner: &dyn Runner) -> Result<Properties, String> {
@@ -62,40 +77,73 @@ fn facts_of(unit: &Properties) -> ServiceFacts {
         invocation: unit.text("InvocationID").to_owned(),
         can_start: unit.is_yes("CanStart") && !unit.is_yes("RefuseManualStart"),
         can_stop: unit.is_yes("CanStop") && !unit.is_yes("RefuseManualStop"),
+        host_actions: HOST_ACTIONS
+            .iter()
+            .filter(|name| !matches!(unit.text(name), "" | "none"))
+            .map(|name| format!("{name}={}", unit.text(name)))
+            .collect(),
         dragged: Vec::new(),
         displaced: Vec::new(),
         too_wide: false,
     }
 }
 
-/// Names of the units in `first` that run now and, when `deep`, of what stops with those in turn;
-/// and whether there were more than are looked at.
-fn around(
+/// Names of the units in `first` that run now, and of what stops with those in turn; and whether there
+/// were more than are looked at. A stop goes on through units that do not run.
+fn stopped(
     first: BTreeSet<String>,
     own: &BTreeSet<String>,
-    deep: bool,
     runner: &dyn Runner,
 ) -> Result<(Vec<String>, bool), String> {
-    let mut seen = own.clone();
-    let mut next = first;
     let mut running = Vec::new();
+    let wide = walk(first, own, runner, |unit| {
+        if unit.is_running() {
+            running.extend(unit.list("Names"));
+        }
+        named(unit, &STOPPED_WITH)
+    })?;
+    Ok((running, wide))
+}
+
+/// What a start of `target` conflicts with: it, and what it pulls in and is not running. What runs has
+/// had its conflicts, and stands for the host's whole base.
+fn conflicts(
+    target: &Properties,
+    own: &BTreeSet<String>,
+    runner: &dyn Runner,
+) -> Result<(BTreeSet<String>, bool), String> {
+    let mut found = named(target, &STOPPED_BY_START);
+    let wide = walk(named(target, &STARTED_WITH), own, runner, |unit| {
+        if unit.is_running() {
+            return BTreeSet::new();
+        }
+        found.extend(named(unit, &STOPPED_BY_START));
+        named(unit, &STARTED_WITH)
+    })?;
+    Ok((found, wide))
+}
+
+/// Looks at the units in `next`, and at those that `visit` names for each, once each; true when there
+/// are more than are looked at.
+fn walk(
+    mut next: BTreeSet<String>,
+    own: &BTreeSet<String>,
+    runner: &dyn Runner,
+    mut visit: impl FnMut(&Properties) -> BTreeSet<String>,
+) -> Result<bool, String> {
+    let mut seen = own.clone();
     loop {
         let ask: Vec<String> = next.difference(&seen).cloned().collect();
         if ask.is_empty() {
-            return Ok((running, false));
+            return Ok(false);
         }
         if seen.len() + ask.len() > MAX_AROUND + own.len() {
-            return Ok((running, true));
+            return Ok(true);
         }
         next = BTreeSet::new();
         for unit in show(runner, AROUND, &ask)? {
             seen.extend(unit.list("Names"));
-            if unit.is_running() {
-                running.extend(unit.list("Names"));
-                if deep {
-                    next.extend(STOPPED_WITH.iter().flat_map(|name| unit.list(name)));
-                }
-            }
+            next.extend(visit(&unit));
         }
         seen.extend(ask);
     }

@@ -40,6 +40,8 @@ pub struct ServiceFacts {
     pub can_start: bool,
     /// Whether a person may stop it.
     pub can_stop: bool,
+    /// What its end or its failure does to the whole host: `SuccessAction=reboot`.
+    pub host_actions: Vec<String>,
     /// Units running now that would stop with it, with all their names.
     pub dragged: Vec<String>,
     /// Units running now that starting it would stop, with all their names.

@@ -178,6 +178,9 @@ impl Policy {
             return refuse(why);
         }
         let Facts::Service(unit) = facts else { return Ok(()) };
+        if let Some(what) = unit.host_actions.first() {
+            return refuse(format!("{} can take the whole host down when it ends: {what}", unit.id));
+        }
         if unit.too_wide {
             return refuse(format!("{} hangs together with more units than are looked at", unit.id));
         }

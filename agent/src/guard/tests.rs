@@ -234,6 +234,9 @@ fn no_policy_reaches_a_protected_unit_by_id_name_alias_or_dependency() {
     let mut displacing = unit("nginx.service");
     displacing.displaced = vec!["ssh.service".into()];
     assert!(refused(restart("nginx.service"), displacing));
+    let mut rebooting = unit("nginx.service");
+    rebooting.host_actions = vec!["SuccessAction=reboot".into()];
+    assert!(refused(restart("nginx.service"), rebooting));
     // Even where nothing could be seen, the name that was asked for counts.
     assert_eq!(reason(stop("ssh.service"), Facts::Unseen("no systemd".into())), Some(Refusal::Protected));
 }

@@ -22,6 +22,15 @@ RequisiteOf=
 BoundBy=
 ConsistsOf=
 Conflicts=shutdown.target
+ConflictedBy=
+Requires=
+BindsTo=
+Wants=
+Upholds=
+SuccessAction=none
+FailureAction=none
+StartLimitAction=none
+JobTimeoutAction=none
 PropagatesStopTo=
 LoadState=loaded
 ActiveState=active
@@ -81,10 +90,10 @@ fn changed(from: &str, changes: &[(&str, &str)]) -> String {
     })
 }
 
-fn around(id: &str, active: &str, required_by: &str) -> String {
-    format!(
-        "Id={id}\nNames={id}\nRequiredBy={required_by}\nRequisiteOf=\nBoundBy=\nConsistsOf=\nPropagatesStopTo=\nActiveState={active}\n"
-    )
+/// A unit, in this state, with these other properties.
+fn other(id: &str, active: &str, more: &[(&str, &str)]) -> String {
+    let more: String = more.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+    format!("Id={id}\nNames={id}\nActiveState={active}\n{more}")
 }
 
 fn seen(runner: &Recorded) -> ServiceFacts {
@@ -114,29 +123,50 @@ fn what_systemd_prints_becomes_facts() {
 }
 
 #[test]
-fn what_would_stop_along_is_followed_through_running_units_only() {
-    let text = changed(
-        NGINX,
-        &[
-            ("RequiredBy", "a.service off.service"),
-            ("ConsistsOf", "c.service"),
-            ("Conflicts", "old.service shutdown.target"),
-        ],
-    );
+fn what_would_stop_along_is_followed_through_units_that_do_not_run_too() {
+    let text = changed(NGINX, &[("RequiredBy", "a.service off.service"), ("ConsistsOf", "c.service")]);
+    let required = |id, active, by| other(id, active, &[("RequiredBy", by)]);
     let runner = Recorded::default()
         .with("web.service", &[text])
-        .with("a.service", &[around("a.service", "active", "b.service nginx.service")])
-        .with("b.service", &[around("b.service", "activating", "a.service")])
-        .with("c.service", &[around("c.service", "inactive", "never.service")])
-        .with("off.service", &[around("off.service", "failed", "never.service")])
-        .with("never.service", &[around("never.service", "active", "")])
-        .with("old.service", &[around("old.service", "active", "not-followed.service")]);
+        .with("a.service", &[required("a.service", "active", "b.service nginx.service")])
+        .with("b.service", &[required("b.service", "activating", "a.service")])
+        .with("c.service", &[required("c.service", "inactive", "behind.service")])
+        .with("off.service", &[required("off.service", "failed", "")])
+        .with("behind.service", &[other("behind.service", "active", &[])]);
     let facts = seen(&runner);
-    assert_eq!(facts.dragged, ["a.service", "b.service"]);
-    assert_eq!(facts.displaced, ["old.service"]);
+    assert_eq!(facts.dragged, ["a.service", "b.service", "behind.service"]);
+    assert!(facts.displaced.is_empty());
     let many: Vec<String> = (0..200).map(|n| format!("u{n}.service")).collect();
     let wide = changed(NGINX, &[("RequiredBy", &many.join(" "))]);
     assert!(seen(&Recorded::default().with("web.service", &[wide])).too_wide);
+}
+
+#[test]
+fn what_a_start_would_stop_is_found_whichever_side_declares_the_conflict() {
+    let with = |changes: &[(&str, &str)]| {
+        Recorded::default()
+            .with("web.service", &[changed(NGINX, changes)])
+            .with("old.service", &[other("old.service", "active", &[("RequiredBy", "on-old.service")])])
+            .with("on-old.service", &[other("on-old.service", "active", &[])])
+            .with("firewalld.service", &[other("firewalld.service", "active", &[])])
+            .with("base.service", &[other("base.service", "active", &[("ConflictedBy", "old.service")])])
+            .with("helper.service", &[other("helper.service", "inactive", &[("Wants", "tables.service")])])
+            .with(
+                "tables.service",
+                &[other("tables.service", "failed", &[("ConflictedBy", "firewalld.service")])],
+            )
+    };
+    let displaced = |changes: &[(&str, &str)]| seen(&with(changes)).displaced;
+    assert_eq!(displaced(&[("Conflicts", "old.service shutdown.target")]), ["old.service", "on-old.service"]);
+    assert_eq!(displaced(&[("ConflictedBy", "firewalld.service")]), ["firewalld.service"]);
+    assert_eq!(displaced(&[("Requires", "helper.service base.service")]), ["firewalld.service"]);
+}
+
+#[test]
+fn a_unit_whose_end_reboots_the_host_is_seen_as_such() {
+    let text = changed(NGINX, &[("SuccessAction", "reboot")]);
+    let facts = seen(&Recorded::default().with("web.service", &[text]));
+    assert_eq!(facts.host_actions, ["SuccessAction=reboot"]);
 }
 
 #[test]
