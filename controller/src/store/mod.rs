@@ -1,6 +1,7 @@
 //! The store: all SQL of the controller, one file per table.
 
 pub mod analyser_state;
+pub mod analyses;
 pub mod api_tokens;
 pub mod assignments;
 pub mod audit;
@@ -8,6 +9,7 @@ pub mod authority;
 pub mod certificates;
 mod db;
 pub mod enrollment_tokens;
+pub mod feedback;
 pub mod host_events;
 pub mod host_facts;
 pub mod hosts;
@@ -16,6 +18,8 @@ pub mod incidents;
 pub mod labels;
 pub mod leases;
 pub mod maintenance;
+pub mod model_costs;
+pub mod model_prompts;
 pub mod outputs;
 pub mod presence;
 pub mod run_states;
@@ -24,6 +28,7 @@ pub mod samples;
 pub mod settings;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod trust;
 pub mod users;
 pub mod web_sessions;
 

@@ -1,0 +1,87 @@
+//! What is left of a model's confidence by experience: how often it was right when it said so, made
+//! monotone by pooling neighbours that are out of order. Pure.
+
+/// With fewer words of people than this, experience says nothing yet.
+const LEAST: usize = 8;
+/// Then no confidence counts for more than this, in percent.
+const UNTRIED: u8 = 70;
+
+/// How often a stated confidence was right.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Table {
+    /// Up to which stated confidence, in percent, and how much is left of it.
+    steps: Vec<(u8, f64)>,
+    points: usize,
+}
+
+impl Table {
+    /// From what was stated, in percent, and whether it was right.
+    #[must_use]
+    pub fn new(points: &[(u8, bool)]) -> Self {
+        let mut sorted = points.to_vec();
+        sorted.sort_unstable();
+        // (right, all, highest stated confidence) of each block.
+        let mut blocks: Vec<(f64, f64, u8)> = Vec::new();
+        for (stated, right) in sorted {
+            let hit = if right { 1.0 } else { 0.0 };
+            match blocks.last_mut().filter(|last| last.2 == stated) {
+                Some(last) => (last.0, last.1) = (last.0 + hit, last.1 + 1.0),
+                None => blocks.push((hit, 1.0, stated)),
+            }
+            while let [.., before, last] = blocks.as_slice()
+                && before.0 / before.1 >= last.0 / last.1
+            {
+                let merged = (before.0 + last.0, before.1 + last.1, last.2);
+                blocks.truncate(blocks.len() - 2);
+                blocks.push(merged);
+            }
+        }
+        let steps = blocks.iter().map(|(right, all, upto)| (*upto, right / all)).collect();
+        Self { steps, points: points.len() }
+    }
+
+    /// What is left of a stated confidence, in percent.
+    #[must_use]
+    pub fn apply(&self, stated: u8) -> u8 {
+        if self.points < LEAST {
+            return stated.min(UNTRIED);
+        }
+        let step = self.steps.iter().find(|(upto, _)| stated <= *upto).or(self.steps.last());
+        let share = step.map_or(0.0, |(_, share)| *share);
+        // One more right and one more wrong: a few hits are no certainty.
+        let all = self.points as f64;
+        let careful = (share * all + 1.0) / (all + 2.0);
+        (careful * 100.0).round().clamp(0.0, 100.0) as u8
+    }
+}
+
+/// What counts in the end: the model's, by experience, and never more than the rules'.
+#[must_use]
+pub fn last_word(stated: u8, experience: &Table, rules: u8) -> u8 {
+    experience.apply(stated).min(rules)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_experience_a_claim_is_bounded() {
+        let table = Table::new(&[(100, true); 3]);
+        assert_eq!((table.apply(100), table.apply(40)), (70, 40));
+        assert_eq!(last_word(100, &table, 55), 55);
+    }
+
+    #[test]
+    fn a_model_that_boasts_is_taken_at_its_record() {
+        let points: Vec<_> = (0..100).map(|n| (95, n % 2 == 0)).collect();
+        assert_eq!(Table::new(&points).apply(95), 50);
+        let honest: Vec<_> =
+            (0..200).map(|n| if n % 2 == 0 { (90, n % 20 != 0) } else { (30, n % 10 < 3) }).collect();
+        let table = Table::new(&honest);
+        assert!((85..=92).contains(&table.apply(90)), "{}", table.apply(90));
+        assert!((18..=32).contains(&table.apply(30)), "{}", table.apply(30));
+        let all: Vec<u8> = (0..=100).map(|stated| table.apply(stated)).collect();
+        assert!(all.is_sorted(), "more confidence never counts for less");
+    }
+}
