@@ -70,7 +70,9 @@ async fn changes(
                 .iter()
                 .find(|i| i.closed_at.is_none() && i.fingerprint == group.findings[0].fingerprint());
             if let Some(incident) = about {
-                seam::apply(&mut group.offers, &adviser.advice(incident));
+                // What is offered now, which may be numbered otherwise than what is stored.
+                let about = Incident { offers: group.offers.clone(), ..incident.clone() };
+                seam::apply(&mut group.offers, &adviser.advice(&about));
             }
         }
     }

@@ -190,12 +190,11 @@ pub async fn by_day(db: &Db, since: i64) -> Result<Vec<(i64, i64, i64, i64)>, St
 /// # Errors
 /// Only the store's.
 pub async fn forget(conn: &mut Conn, before: UnixMs, limit: u32) -> Result<u64, StoreError> {
-    let done = sqlx::query(
-        "DELETE FROM model_costs WHERE id IN (SELECT id FROM model_costs WHERE day < ? LIMIT ?)",
-    )
-    .bind(day(before))
-    .bind(limit)
-    .execute(conn)
-    .await?;
+    let done =
+        sqlx::query("DELETE FROM model_costs WHERE id IN (SELECT id FROM model_costs WHERE day < ? LIMIT ?)")
+            .bind(day(before))
+            .bind(limit)
+            .execute(conn)
+            .await?;
     Ok(done.rows_affected())
 }

@@ -41,7 +41,8 @@ impl std::str::FromStr for Scope {
             return Ok(Self::Global);
         }
         if let Some((name, value)) = text.strip_prefix("label:").and_then(|rest| rest.split_once('=')) {
-            let fits = (1..=64).contains(&name.len()) && value.len() <= 128 && !text.contains(char::is_control);
+            let fits =
+                (1..=64).contains(&name.len()) && value.len() <= 128 && !text.contains(char::is_control);
             return if fits && !name.starts_with("host.") {
                 Ok(Self::Label { name: name.to_owned(), value: value.to_owned() })
             } else {

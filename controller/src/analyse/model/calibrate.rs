@@ -18,16 +18,15 @@ impl Table {
     /// From what was stated, in percent, and whether it was right.
     #[must_use]
     pub fn new(points: &[(u8, bool)]) -> Self {
-        let mut sorted = points.to_vec();
-        sorted.sort_unstable();
+        let mut by_stated: std::collections::BTreeMap<u8, (f64, f64)> = std::collections::BTreeMap::new();
+        for (stated, right) in points {
+            let entry = by_stated.entry(*stated).or_default();
+            *entry = (entry.0 + if *right { 1.0 } else { 0.0 }, entry.1 + 1.0);
+        }
         // (right, all, highest stated confidence) of each block.
         let mut blocks: Vec<(f64, f64, u8)> = Vec::new();
-        for (stated, right) in sorted {
-            let hit = if right { 1.0 } else { 0.0 };
-            match blocks.last_mut().filter(|last| last.2 == stated) {
-                Some(last) => (last.0, last.1) = (last.0 + hit, last.1 + 1.0),
-                None => blocks.push((hit, 1.0, stated)),
-            }
+        for (stated, (right, all)) in by_stated {
+            blocks.push((right, all, stated));
             while let [.., before, last] = blocks.as_slice()
                 && before.0 / before.1 >= last.0 / last.1
             {

@@ -42,8 +42,8 @@ impl Kind {
     const fn most(self) -> usize {
         match self {
             Self::Host => 1,
-            Self::Unit => 12,
-            Self::Process | Self::Fs | Self::Address | Self::Device => 8,
+            Self::Unit => 24,
+            Self::Process | Self::Fs | Self::Address | Self::Device => 16,
             Self::Metric => 24,
         }
     }
@@ -193,10 +193,10 @@ mod tests {
         assert_eq!(unit(&mut names, &mut redactor, "/var").as_deref(), Some("F1"));
         assert_eq!(unit(&mut names, &mut redactor, "fleet").as_deref(), Some("H1"));
         assert_eq!(unit(&mut names, &mut redactor, "192.0.2.1").as_deref(), Some("A1"));
-        for n in 0..20 {
+        for n in 0..30 {
             unit(&mut names, &mut redactor, &format!("/m{n}"));
         }
-        assert_eq!(names.iter().filter(|n| n.kind == Kind::Fs).count(), 8);
+        assert_eq!(names.iter().filter(|n| n.kind == Kind::Fs).count(), 16);
         assert_eq!(names.spelled("U1 fills F1; U10 and AU1 stay"), "a.service fills /var; U10 and AU1 stay");
     }
 

@@ -66,6 +66,7 @@ pub struct Redactor {
     /// Real name to the one that leaves; empty when names may leave.
     aliases: BTreeMap<String, String>,
     pseudonyms: bool,
+    withheld: bool,
 }
 
 impl Redactor {
@@ -73,7 +74,12 @@ impl Redactor {
     #[must_use]
     pub fn new(known: Vec<String>, pseudonyms: bool) -> Self {
         let known = known.into_iter().filter(|secret| secret.len() >= 4).collect();
-        Self { known, aliases: BTreeMap::new(), pseudonyms }
+        Self { known, aliases: BTreeMap::new(), pseudonyms, withheld: false }
+    }
+
+    /// Whether all that hosts wrote is left out, for a server whose filter took offence at it.
+    pub fn withhold(&mut self, withheld: bool) {
+        self.withheld = withheld;
     }
 
     /// Learns a name of the kind `host` or `user`, so that it is replaced wherever it stands.
@@ -88,6 +94,9 @@ impl Redactor {
     /// `text` without secrets and, where they are kept back, names.
     #[must_use]
     pub fn apply(&mut self, text: &str) -> String {
+        if self.withheld {
+            return "(withheld)".to_owned();
+        }
         let mut text = text.to_owned();
         for secret in &self.known {
             if text.contains(secret.as_str()) {

@@ -218,3 +218,43 @@ pub(crate) fn sound(sheet: &Sheet) -> Json {
         "reads": [],
     })
 }
+
+/// A model that says what it is told to: an answer made from each request, or an error.
+pub(crate) struct Scripted<F>(pub(crate) std::sync::Mutex<F>);
+
+impl<F> super::ask::Ask for Scripted<F>
+where
+    F: FnMut(&super::ask::AskRequest) -> Result<String, super::error::AskError> + Send,
+{
+    fn ask(&self, request: super::ask::AskRequest) -> super::ask::Asking<'_> {
+        let text = (self.0.lock().unwrap())(&request);
+        Box::pin(async move {
+            Ok(super::ask::Answer {
+                text: text?,
+                usage: super::ask::Usage {
+                    prompt: 2_600,
+                    cached: 2_000,
+                    completion: 300,
+                    ..Default::default()
+                },
+                model: "stub".into(),
+                finish: super::ask::Finish::Stop,
+                latency_ms: 7,
+                tries: 1,
+                shared: false,
+            })
+        })
+    }
+}
+
+/// Hosts that answer every reading with the same, and how often they were asked.
+#[derive(Default)]
+pub(crate) struct Hosts(pub(crate) std::sync::Mutex<Vec<(HostId, sysop_common::query::Query)>>);
+
+impl super::deep::Reader for Hosts {
+    fn read(&self, host: HostId, query: sysop_common::query::Query) -> super::deep::Answering<'_> {
+        self.0.lock().unwrap().push((host, query));
+        let json = json!({ "bytes": { "total": 8, "free": 1 }, "used_percent": 88.0 }).to_string();
+        Box::pin(async move { Ok(sysop_common::query::Reading { text: String::new(), json }) })
+    }
+}
