@@ -60,4 +60,6 @@ pub struct Wakes {
     pub runs: Signal,
     /// A host was added, changed, revoked or removed, or came or went.
     pub hosts: Signal,
+    /// A certificate was revoked or a host removed: its sessions end, and memory of it goes.
+    pub revoked: Signal,
 }

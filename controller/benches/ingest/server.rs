@@ -96,6 +96,7 @@ async fn serve(dir: &Path, plan: &Plan) {
         results: Arc::new(Nobody),
         enroller: Arc::new(Nobody),
         events: Arc::new(ingest.clone()),
+        revoked: wakes.revoked.clone(),
     };
     let tls = identity.server_config().unwrap();
     let options = Options::new("127.0.0.1:0".parse().unwrap());

@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::identity::{Identity, NewToken};
 use crate::store::hosts::{self, HostFilter};
 use crate::store::samples::SampleStore;
-use crate::store::{Db, api_tokens, users};
+use crate::store::{Db, api_tokens, certificates, users};
 use crate::web::auth::sign_in::check_new;
 use crate::web::auth::{Hasher, secret};
 
@@ -141,12 +141,14 @@ impl Console {
         let host = hosts::get(&self.db, id).await?;
         let action = if remove { "host.remove" } else { "host.revoke" };
         let record = Record::new(ACTOR, action, format!("host:{id}"), json!({ "name": host.name }));
-        self.audit.record(&self.db, &record).await?;
+        let mut tx = self.db.begin().await?;
         if remove {
-            hosts::remove(&self.db, id, ACTOR, self.now).await?;
+            hosts::remove(&mut tx, id, ACTOR, self.now).await?;
         } else {
-            self.identity.revoke_host(id, ACTOR, self.now).await?;
+            certificates::revoke_host(&mut tx, id, ACTOR, self.now).await?;
         }
+        self.audit.append(&mut tx, &record).await?;
+        tx.commit().await?;
         say(&format!(
             "{} is {}; its sessions end within five seconds",
             host.name,
@@ -157,11 +159,13 @@ impl Console {
 
     async fn enroll_token(&self, name: String, recovers: Option<sysop_common::ids::HostId>) -> Result<()> {
         let new = NewToken { recovers, ..NewToken::single(name.clone(), ACTOR) };
-        let made = self.identity.create_token(new, self.now).await?;
+        let mut tx = self.db.begin().await?;
+        let made = self.identity.create_token_in(&mut tx, new, self.now).await?;
         let detail = json!({ "name": name, "recovers": recovers, "expires_at": made.expires_at });
         let record =
             Record::new(ACTOR, "enrollment_token.create", format!("enrollment_token:{}", made.id), detail);
-        self.audit.record(&self.db, &record).await?;
+        self.audit.append(&mut tx, &record).await?;
+        tx.commit().await?;
         say(&made.text);
         super::report(&format!(
             "valid once, for 15 minutes; CA fingerprint sha256:{}",

@@ -13,7 +13,7 @@ use sysop_common::wire::{EnrolRequest, Enrolled};
 use super::keyfile::random;
 use super::{Identity, IdentityError, issue};
 use crate::store::enrollment_tokens::{self, EnrollmentToken, Newcomer};
-use crate::store::{StoreError, hosts, labels};
+use crate::store::{Conn, StoreError, hosts, labels};
 
 /// Life of a token, unless asked otherwise.
 pub const TOKEN_LIFE_MS: i64 = 15 * MINUTE_MS;
@@ -92,11 +92,27 @@ fn hash(text: &str) -> Digest {
 }
 
 impl Identity {
-    /// Makes an enrolment token.
+    /// Makes an enrolment token by itself, as [`Identity::create_token_in`].
+    ///
+    /// # Errors
+    /// As [`Identity::create_token_in`].
+    pub async fn create_token(&self, new: NewToken, now: UnixMs) -> Result<CreatedToken, IdentityError> {
+        let mut tx = self.inner.db.begin().await?;
+        let made = self.create_token_in(&mut tx, new, now).await?;
+        tx.commit().await?;
+        Ok(made)
+    }
+
+    /// Makes an enrolment token in the transaction of `conn`, beside the record of it.
     ///
     /// # Errors
     /// When life, uses, name or labels are out of bounds, or the host to recover does not exist.
-    pub async fn create_token(&self, new: NewToken, now: UnixMs) -> Result<CreatedToken, IdentityError> {
+    pub async fn create_token_in(
+        &self,
+        conn: &mut Conn,
+        new: NewToken,
+        now: UnixMs,
+    ) -> Result<CreatedToken, IdentityError> {
         if !(1..=MAX_LIFE_MS).contains(&new.life_ms) {
             return Err(StoreError::Conflict("a token lives at most 30 days").into());
         }
@@ -125,7 +141,7 @@ impl Identity {
             recovers: new.recovers,
             revoked_at: None,
         };
-        enrollment_tokens::insert(&self.inner.db, hash(&text), &token).await?;
+        enrollment_tokens::insert(conn, hash(&text), &token).await?;
         Ok(CreatedToken { id: token.id, text, expires_at: token.expires_at })
     }
 

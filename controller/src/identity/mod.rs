@@ -195,15 +195,6 @@ impl Identity {
         certificates::renew(&self.inner.db, old, host, fingerprint, not_after, now).await?;
         Ok(certificate)
     }
-
-    /// Revokes all certificates of a host. Its sessions are ended by whoever has the link, and within five
-    /// seconds by the link itself. Returns how many certificates there were to revoke.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub async fn revoke_host(&self, host: HostId, by: &str, now: UnixMs) -> Result<u64, IdentityError> {
-        Ok(certificates::revoke_host(&self.inner.db, host, by, now).await?)
-    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::*;
 use crate::link::tests::world::Key;
-use crate::store::{enrollment_tokens, hosts, leases};
+use crate::store::{enrollment_tokens, hosts, leases, testing};
 
 async fn open(dir: &Path) -> (Db, Identity) {
     let db = Db::open_control(dir).await.unwrap();
@@ -57,7 +57,9 @@ async fn a_bad_token_is_refused_with_one_text_whatever_is_wrong_with_it() {
     }
     let expired = token(NewToken::single("late", "ann")).await;
     let withdrawn = token(NewToken::single("oops", "ann")).await;
-    enrollment_tokens::revoke(&db, &withdrawn.id, start).await.unwrap();
+    let mut tx = db.begin().await.unwrap();
+    enrollment_tokens::revoke(&mut tx, &withdrawn.id, start).await.unwrap();
+    tx.commit().await.unwrap();
     let gone = token(NewToken::single("gone", "ann")).await;
     let mut texts = Vec::new();
     for (text, at) in [
@@ -140,11 +142,11 @@ async fn revoked_or_expired_identity_cannot_renew() {
     assert!(identity.renew(first.host, old, &csr, now().plus(31 * DAY_MS)).await.is_err(), "expired");
     let second = enrolled().await;
     assert!(identity.renew(second.host, old, &csr, now()).await.is_err(), "another host's");
-    assert_eq!(identity.revoke_host(first.host, "ann", now()).await.unwrap(), 2);
+    assert_eq!(testing::revoke_host(&db, first.host).await, 2);
     assert!(identity.renew(first.host, old, &csr, now()).await.is_err(), "revoked");
     let all = certificates::of_host(&db, first.host).await.unwrap();
     assert!(all.iter().all(|c| c.revoked_by.as_deref() == Some("ann")));
-    hosts::remove(&db, second.host, "ann", now()).await.unwrap();
+    testing::remove_host(&db, second.host).await;
     let other = tls::fingerprint(&second.certificate.0);
     assert!(identity.renew(second.host, other, &csr, now()).await.is_err(), "removed");
     let recovery = NewToken { recovers: Some(second.host), ..NewToken::single("t", "ann") };

@@ -28,6 +28,11 @@ use crate::store::samples::SampleStore;
 use crate::store::{Db, hosts};
 use crate::wake::Wakes;
 
+/// How often removed hosts are looked for when nobody wakes ingest.
+const FORGET_EVERY: Duration = Duration::from_secs(10);
+/// A host that was removed so long ago is looked at once more: its last session may have ended after the
+/// first look.
+const FORGET_AGAIN_MS: i64 = 60_000;
 /// How often the time at which hosts were last seen is written.
 const SEEN_EVERY: Duration = Duration::from_secs(60);
 
@@ -105,7 +110,27 @@ impl Ingest {
             shared.wakes.samples.clone(),
             stop.clone(),
         );
-        tokio::join!(writer, self.note_seen(stop));
+        tokio::join!(writer, self.note_seen(stop.clone()), self.forget_removed(stop));
+    }
+
+    /// Forgets what memory holds of hosts that were removed: at the start of all, then as they go.
+    async fn forget_removed(&self, mut stop: watch::Receiver<bool>) {
+        let mut wake = self.shared.wakes.revoked.listen();
+        let mut since = UnixMs(0);
+        while !*stop.borrow() {
+            let now = self.shared.clock.now();
+            match hosts::removed_since(&self.shared.db, since).await {
+                Ok(removed) => {
+                    removed.into_iter().for_each(|host| self.forget(host));
+                    since = now.plus(-FORGET_AGAIN_MS);
+                }
+                Err(error) => tracing::warn!(%error, "removed hosts cannot be read"),
+            }
+            tokio::select! {
+                () = wake.wait(FORGET_EVERY) => {}
+                _ = stop.changed() => {}
+            }
+        }
     }
 
     /// Writes once a minute when hosts were last seen.
@@ -140,7 +165,7 @@ impl Ingest {
     }
 
     /// Forgets a host that was removed.
-    pub fn forget(&self, host: HostId) {
+    fn forget(&self, host: HostId) {
         self.shared.hosts.forget(host);
         self.shared.store.forget(host);
     }

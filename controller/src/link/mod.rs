@@ -27,8 +27,8 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 pub use registry::{Delivered, NotConnected, QueryError, Registry, SessionView};
 
-/// How often sessions are compared with the revoked certificates: well within the five seconds in which a
-/// revocation takes effect.
+/// How often sessions are compared with the revoked certificates when nobody wakes the link: well within
+/// the five seconds in which a revocation by another process takes effect.
 const SWEEP: Duration = Duration::from_secs(3);
 /// Connections of one host that may be coming in at once.
 const MAX_OPENING: usize = 4;
@@ -98,6 +98,7 @@ impl Context {
 
     /// Ends sessions whose certificates are revoked, and keeps the reconnect window fit for the fleet.
     async fn sweep(&self, mut stop: watch::Receiver<bool>) {
+        let mut wake = self.ports.revoked.listen();
         while !*stop.borrow() {
             match self.ports.gate.revoked().await {
                 Ok(revoked) => self.registry.close_certificates(&revoked, "this certificate is revoked"),
@@ -105,7 +106,7 @@ impl Context {
             }
             self.window_ms.store(window_ms(self.ports.gate.hosts().await), Ordering::Relaxed);
             tokio::select! {
-                () = tokio::time::sleep(SWEEP) => {}
+                () = wake.wait(SWEEP) => {}
                 _ = stop.changed() => {}
             }
         }

@@ -16,6 +16,8 @@ use sysop_common::wire::{
 };
 use tokio::sync::Notify;
 
+use crate::wake::Signal;
+
 /// A future in a box: these traits are used as objects.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -198,4 +200,6 @@ pub struct Ports {
     pub enroller: Arc<dyn Enroller>,
     /// Hears what happens.
     pub events: Arc<dyn Events>,
+    /// Somebody revoked a certificate or removed a host.
+    pub revoked: Signal,
 }

@@ -50,6 +50,8 @@ impl Enroller for Audited {
                     self.note("host.enrol", format!("host:{}", enrolled.host), detail).await;
                     tracing::info!(host = %enrolled.host, %from, "host enrolled");
                     self.wakes.hosts.wake();
+                    // A host that comes back by a token leaves its old certificates behind.
+                    self.wakes.revoked.wake();
                     EnrolAnswer::Enrolled(enrolled)
                 }
                 Err(error) => {

@@ -201,6 +201,7 @@ impl Parts {
             results: Arc::new(dispatch::Results::new(dispatch.clone())),
             enroller: Arc::new(enroller::Audited::new(identity, audit, db, wakes, clock)),
             events: Arc::new(ingest.clone()),
+            revoked: wakes.revoked.clone(),
         };
         let mut options = link::Options::new(self.config.agents.listen);
         options.interval_ms = self.interval_ms();

@@ -7,7 +7,7 @@ use sysop_common::bytes::{Digest, from_hex};
 use sysop_common::ids::HostId;
 use sysop_common::time::UnixMs;
 
-use super::{Db, StoreError};
+use super::{Conn, Db, StoreError};
 
 /// A certificate as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,31 +162,18 @@ pub async fn renew(
     Ok(())
 }
 
-/// Revokes all certificates of a host that are not revoked yet.
-pub(super) async fn revoke_all(
-    tx: &mut Transaction<'_, Sqlite>,
-    host: HostId,
-    by: &str,
-    now: UnixMs,
-) -> Result<u64, StoreError> {
+/// Revokes all certificates of a host. Returns how many there were to revoke.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn revoke_host(conn: &mut Conn, host: HostId, by: &str, now: UnixMs) -> Result<u64, StoreError> {
     let done = sqlx::query(
         "UPDATE certificates SET revoked_at = ?, revoked_by = ? WHERE host = ? AND revoked_at IS NULL",
     )
     .bind(now.0)
     .bind(by)
     .bind(host.to_string())
-    .execute(&mut **tx)
+    .execute(conn)
     .await?;
     Ok(done.rows_affected())
-}
-
-/// Revokes all certificates of a host. Returns how many there were to revoke.
-///
-/// # Errors
-/// When the database refuses.
-pub async fn revoke_host(db: &Db, host: HostId, by: &str, now: UnixMs) -> Result<u64, StoreError> {
-    let mut tx = db.write().begin().await?;
-    let revoked = revoke_all(&mut tx, host, by, now).await?;
-    tx.commit().await?;
-    Ok(revoked)
 }

@@ -7,7 +7,7 @@ use sysop_common::bytes::Digest;
 use sysop_common::ids::HostId;
 use sysop_common::time::UnixMs;
 
-use super::{Db, StoreError, certificates, hosts, labels};
+use super::{Conn, Db, StoreError, certificates, hosts, labels};
 
 /// A token as it is stored. Its text is not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,11 +57,14 @@ fn token(row: Row) -> Result<EnrollmentToken, StoreError> {
 ///
 /// # Errors
 /// When the database refuses, or the host that it should bring back does not exist.
-pub async fn insert(db: &Db, hash: Digest, token: &EnrollmentToken) -> Result<(), StoreError> {
-    if let Some(host) = token.recovers
-        && hosts::get(db, host).await?.removed_at.is_some()
-    {
-        return Err(StoreError::NotFound("host"));
+pub async fn insert(conn: &mut Conn, hash: Digest, token: &EnrollmentToken) -> Result<(), StoreError> {
+    if let Some(host) = token.recovers {
+        let known: Option<i64> =
+            sqlx::query_scalar("SELECT 1 FROM hosts WHERE id = ? AND removed_at IS NULL")
+                .bind(host.to_string())
+                .fetch_optional(&mut *conn)
+                .await?;
+        known.ok_or(StoreError::NotFound("host"))?;
     }
     let labels = serde_json::to_string(&token.labels).map_err(|e| StoreError::corrupt("labels", e))?;
     sqlx::query(
@@ -77,7 +80,7 @@ pub async fn insert(db: &Db, hash: Digest, token: &EnrollmentToken) -> Result<()
     .bind(i64::from(token.max_uses))
     .bind(labels)
     .bind(token.recovers.map(|host| host.to_string()))
-    .execute(db.write())
+    .execute(conn)
     .await?;
     Ok(())
 }
@@ -117,11 +120,11 @@ pub async fn usable(db: &Db, hash: Digest, now: UnixMs) -> Result<Option<Enrollm
 ///
 /// # Errors
 /// When there is no such token.
-pub async fn revoke(db: &Db, id: &str, now: UnixMs) -> Result<(), StoreError> {
+pub async fn revoke(conn: &mut Conn, id: &str, now: UnixMs) -> Result<(), StoreError> {
     let done = sqlx::query("UPDATE enrollment_tokens SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL")
         .bind(now.0)
         .bind(id)
-        .execute(db.write())
+        .execute(conn)
         .await?;
     if done.rows_affected() == 0 { Err(StoreError::NotFound("enrolment token")) } else { Ok(()) }
 }
@@ -174,7 +177,7 @@ pub async fn claim(
             return Ok(false);
         }
         // The identity moves: whoever holds the old key is out.
-        certificates::revoke_all(&mut tx, newcomer.host, "recovery", now).await?;
+        certificates::revoke_host(&mut tx, newcomer.host, "recovery", now).await?;
     } else {
         hosts::insert(&mut tx, newcomer.host, newcomer.name, newcomer.agent_version, now).await?;
         let given = token.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));

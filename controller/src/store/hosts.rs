@@ -11,7 +11,7 @@ use sysop_common::time::{SECOND_MS, UnixMs};
 use sysop_common::wire::Inventory;
 
 use super::labels::{AGENT_LABEL_PREFIX, Label, MAX_LABELS, put_labels};
-use super::{Db, StoreError};
+use super::{Conn, Db, StoreError};
 
 /// A host without samples for this long is offline, whatever its interval.
 pub const OFFLINE_AFTER_MS: i64 = 90 * SECOND_MS;
@@ -241,14 +241,14 @@ pub(super) async fn insert(
 ///
 /// # Errors
 /// When the name is empty or too long, or there is no such host.
-pub async fn rename(db: &Db, id: HostId, name: &str) -> Result<(), StoreError> {
+pub async fn rename(conn: &mut Conn, id: HostId, name: &str) -> Result<(), StoreError> {
     if name.trim().is_empty() || name.len() > MAX_NAME {
         return Err(StoreError::Conflict("a host's name has 1 to 128 bytes"));
     }
     let done = sqlx::query("UPDATE hosts SET name = ? WHERE id = ? AND removed_at IS NULL")
         .bind(name)
         .bind(id.to_string())
-        .execute(db.write())
+        .execute(conn)
         .await?;
     found(done.rows_affected())
 }
@@ -257,11 +257,11 @@ pub async fn rename(db: &Db, id: HostId, name: &str) -> Result<(), StoreError> {
 ///
 /// # Errors
 /// When there is no such host.
-pub async fn set_criticality(db: &Db, id: HostId, criticality: u8) -> Result<(), StoreError> {
+pub async fn set_criticality(conn: &mut Conn, id: HostId, criticality: u8) -> Result<(), StoreError> {
     let done = sqlx::query("UPDATE hosts SET criticality = ? WHERE id = ? AND removed_at IS NULL")
         .bind(i64::from(criticality.min(1)))
         .bind(id.to_string())
-        .execute(db.write())
+        .execute(conn)
         .await?;
     found(done.rows_affected())
 }
@@ -270,21 +270,31 @@ const fn found(rows: u64) -> Result<(), StoreError> {
     if rows == 0 { Err(StoreError::NotFound("host")) } else { Ok(()) }
 }
 
-/// Removes a host: its certificates are revoked in the same transaction, its history stays.
+/// Removes a host and revokes its certificates; its history stays.
 ///
 /// # Errors
 /// When there is no such host.
-pub async fn remove(db: &Db, id: HostId, by: &str, now: UnixMs) -> Result<(), StoreError> {
-    let mut tx = db.write().begin().await?;
+pub async fn remove(conn: &mut Conn, id: HostId, by: &str, now: UnixMs) -> Result<(), StoreError> {
     let done = sqlx::query("UPDATE hosts SET removed_at = ? WHERE id = ? AND removed_at IS NULL")
         .bind(now.0)
         .bind(id.to_string())
-        .execute(&mut *tx)
+        .execute(&mut *conn)
         .await?;
     found(done.rows_affected())?;
-    super::certificates::revoke_all(&mut tx, id, by, now).await?;
-    tx.commit().await?;
+    super::certificates::revoke_host(conn, id, by, now).await?;
     Ok(())
+}
+
+/// Hosts that were removed since `since`.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn removed_since(db: &Db, since: UnixMs) -> Result<Vec<HostId>, StoreError> {
+    let rows: Vec<String> = sqlx::query_scalar("SELECT id FROM hosts WHERE removed_at >= ?")
+        .bind(since.0)
+        .fetch_all(db.read())
+        .await?;
+    rows.iter().map(|id| super::parse("host id", id)).collect()
 }
 
 /// Notes that hosts were seen. Called at most once a minute per host.

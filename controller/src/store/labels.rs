@@ -4,11 +4,10 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use sqlx::{Sqlite, Transaction};
 use sysop_common::ids::HostId;
 
 use super::hosts::MAX_NAME;
-use super::{Db, StoreError};
+use super::{Conn, StoreError};
 
 /// Value of a label and who gave it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -29,18 +28,18 @@ pub const MAX_LABELS: usize = 64;
 ///
 /// # Errors
 /// When a name is reserved, too long or empty, when there are too many, or there is no such host.
-pub async fn set_labels(db: &Db, id: HostId, labels: &BTreeMap<String, String>) -> Result<(), StoreError> {
+pub async fn set_labels(
+    conn: &mut Conn,
+    id: HostId,
+    labels: &BTreeMap<String, String>,
+) -> Result<(), StoreError> {
     check_labels(labels)?;
-    let mut tx = db.write().begin().await?;
     let known: Option<i64> = sqlx::query_scalar("SELECT 1 FROM hosts WHERE id = ? AND removed_at IS NULL")
         .bind(id.to_string())
-        .fetch_optional(&mut *tx)
+        .fetch_optional(&mut *conn)
         .await?;
     known.ok_or(StoreError::NotFound("host"))?;
-    put_labels(&mut tx, id, labels.iter().map(|(name, value)| (name.as_str(), value.as_str())), "admin")
-        .await?;
-    tx.commit().await?;
-    Ok(())
+    put_labels(conn, id, labels.iter().map(|(name, value)| (name.as_str(), value.as_str())), "admin").await
 }
 
 /// Checks labels that an admin gives.
@@ -64,7 +63,7 @@ pub fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), StoreError>
 
 /// Replaces a host's labels of one source.
 pub(super) async fn put_labels(
-    tx: &mut Transaction<'_, Sqlite>,
+    conn: &mut Conn,
     id: HostId,
     labels: impl Iterator<Item = (&str, &str)>,
     source: &str,
@@ -72,7 +71,7 @@ pub(super) async fn put_labels(
     sqlx::query("DELETE FROM host_labels WHERE host = ? AND source = ?")
         .bind(id.to_string())
         .bind(source)
-        .execute(&mut **tx)
+        .execute(&mut *conn)
         .await?;
     for (name, value) in labels {
         sqlx::query("INSERT OR REPLACE INTO host_labels (host, name, value, source) VALUES (?, ?, ?, ?)")
@@ -80,7 +79,7 @@ pub(super) async fn put_labels(
             .bind(name)
             .bind(value)
             .bind(source)
-            .execute(&mut **tx)
+            .execute(&mut *conn)
             .await?;
     }
     Ok(())

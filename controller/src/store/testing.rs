@@ -1,6 +1,7 @@
 //! What tests of other steps need to do to a database, kept here because SQL is.
 
 use sysop_common::ids::HostId;
+use sysop_common::time::UnixMs;
 
 use super::{Db, StoreError};
 
@@ -64,4 +65,19 @@ pub(crate) async fn label(db: &Db, id: HostId, name: &str, value: &str, source: 
         .execute(db.write())
         .await
         .unwrap();
+}
+
+/// Removes a host.
+pub(crate) async fn remove_host(db: &Db, id: HostId) {
+    let mut tx = db.begin().await.unwrap();
+    super::hosts::remove(&mut tx, id, "ann", UnixMs(99)).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+/// Revokes the certificates of a host; tells how many.
+pub(crate) async fn revoke_host(db: &Db, id: HostId) -> u64 {
+    let mut tx = db.begin().await.unwrap();
+    let revoked = super::certificates::revoke_host(&mut tx, id, "ann", UnixMs(99)).await.unwrap();
+    tx.commit().await.unwrap();
+    revoked
 }

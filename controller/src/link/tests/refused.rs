@@ -12,9 +12,9 @@ use sysop_common::tls::{self, host_uri};
 use sysop_common::wire::frame::{kind, put};
 use sysop_common::wire::{EnrolAnswer, Upward};
 
-use super::world::{Agent, BOTH, Credentials, Key, Wire, World, hello, now};
+use super::world::{Agent, BOTH, Credentials, Key, Wire, World, hello, now, tick};
 use crate::link::ports::Transport;
-use crate::store::hosts;
+use crate::store::{hosts, testing};
 
 /// What a certificate of the real CA says.
 #[derive(Default)]
@@ -148,8 +148,8 @@ async fn tls_negative_matrix_both_transports() {
         Agent::connect(&world, &good, transport, hello(7, None)).await.unwrap();
     }
     let removed = world.enrolled().await;
-    hosts::remove(&world.db, removed.host, "tester", now()).await.unwrap();
-    world.identity.revoke_host(good.host, "tester", now()).await.unwrap();
+    testing::remove_host(&world.db, removed.host).await;
+    testing::revoke_host(&world.db, good.host).await;
     world.registry.close(good.host, "revoked");
     for who in [good, removed] {
         for reason in gets_nothing(&world, who.chain, who.key, "a revoked one").await {
@@ -183,7 +183,7 @@ async fn revocation_kills_live_quic_and_tcp_and_resumption_does_not_help() {
     }
     // Only in the store, as another process would do it.
     for (host, ..) in &live {
-        world.identity.revoke_host(*host, "tester", now()).await.unwrap();
+        testing::revoke_host(&world.db, *host).await;
     }
     let revoked = std::time::Instant::now();
     for (_, transport, config, mut agent) in live {
@@ -197,6 +197,39 @@ async fn revocation_kills_live_quic_and_tcp_and_resumption_does_not_help() {
         assert!(again.unwrap_err().contains("revoked"));
     }
     assert_eq!(world.registry.count(), 0);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_removed_here_is_out_at_once_and_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::start(dir.path()).await;
+    let mut live = Vec::new();
+    for transport in BOTH {
+        let who = world.enrolled().await;
+        let mut agent = Agent::connect(&world, &who, transport, hello(7, None)).await.unwrap();
+        agent.start_chain(7, &[tick(1, now()), tick(2, now())]).await.unwrap();
+        agent.acked(7, 2).await.unwrap();
+        assert!(world.store.latest(who.host).is_some());
+        live.push((who.host, agent));
+    }
+    let removed = std::time::Instant::now();
+    for (host, _) in &live {
+        let mut tx = world.db.begin().await.unwrap();
+        hosts::remove(&mut tx, *host, "tester", now()).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+    world.wakes.revoked.wake();
+    for (host, mut agent) in live {
+        let why = agent.wire.next().await.unwrap_err();
+        assert!(why.contains("revoked"), "{why}");
+        // The sweep alone would come within three seconds.
+        assert!(removed.elapsed() < Duration::from_millis(1_500), "{:?}", removed.elapsed());
+        while world.store.latest(host).is_some() {
+            assert!(removed.elapsed() < Duration::from_secs(3), "it is still in memory");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
     world.stop().await;
 }
 

@@ -83,6 +83,7 @@ pub(crate) fn now() -> UnixMs {
 
 /// The controller's half.
 pub(crate) struct World {
+    pub(crate) wakes: Wakes,
     pub(crate) db: Db,
     pub(crate) identity: Identity,
     pub(crate) store: SampleStore,
@@ -109,12 +110,12 @@ impl World {
         let mut ingest_options = ingest::Options::new(identity.controller());
         let mut options = Options::new("127.0.0.1:0".parse().unwrap());
         change(&mut options, &mut ingest_options);
-        let presence = Presence::default();
+        let (wakes, presence) = (Wakes::default(), Presence::default());
         let clock = Clock::system();
         let ingest = Ingest::new(
             db.clone(),
             store.clone(),
-            Wakes::default(),
+            wakes.clone(),
             presence.clone(),
             clock.clone(),
             ingest_options,
@@ -125,6 +126,7 @@ impl World {
             results: results.clone(),
             enroller: Arc::new(Enrolling(identity.clone())),
             events: Arc::new(ingest.clone()),
+            revoked: wakes.revoked.clone(),
         };
         let tls = identity.server_config().unwrap();
         let link =
@@ -134,7 +136,7 @@ impl World {
         let for_ingest = stopped.clone();
         let tasks =
             vec![tokio::spawn(link.run(stopped)), tokio::spawn(async move { ingest.run(for_ingest).await })];
-        Self { db, identity, store, registry, results, presence, address, stop, tasks }
+        Self { wakes, db, identity, store, registry, results, presence, address, stop, tasks }
     }
 
     /// Stops as on Ctrl-C.

@@ -1,7 +1,7 @@
 //! Hosts listed, changed, removed.
 
 use super::*;
-use crate::store::labels;
+use crate::store::{labels, testing};
 
 fn id(n: u128) -> HostId {
     HostId(uuid::Uuid::from_u128(n))
@@ -31,8 +31,10 @@ async fn hosts_are_listed_by_page_label_and_name() {
     let next = HostFilter { after: Some(first[1].id), limit: 9, ..all.clone() };
     assert_eq!(ids(&list(&db, &next).await.unwrap()), [3, 4, 5]);
     let env = |value: &str| BTreeMap::from([("env".to_owned(), value.to_owned())]);
-    labels::set_labels(&db, id(2), &env("prod")).await.unwrap();
-    labels::set_labels(&db, id(4), &env("test")).await.unwrap();
+    let mut tx = db.begin().await.unwrap();
+    labels::set_labels(&mut tx, id(2), &env("prod")).await.unwrap();
+    labels::set_labels(&mut tx, id(4), &env("test")).await.unwrap();
+    tx.commit().await.unwrap();
     let by = |value: Option<&str>| HostFilter {
         label: Some(("env".into(), value.map(str::to_owned))),
         limit: 9,
@@ -51,21 +53,28 @@ async fn hosts_are_listed_by_page_label_and_name() {
 async fn a_removed_host_is_gone_from_lists_and_cannot_be_changed() {
     let dir = tempfile::tempdir().unwrap();
     let db = made(dir.path()).await;
-    rename(&db, id(1), "db-1").await.unwrap();
-    set_criticality(&db, id(1), 1).await.unwrap();
+    let mut tx = db.begin().await.unwrap();
+    rename(&mut tx, id(1), "db-1").await.unwrap();
+    set_criticality(&mut tx, id(1), 1).await.unwrap();
+    tx.commit().await.unwrap();
     touch(&db, &[(id(1), UnixMs(50)), (id(2), UnixMs(60))]).await.unwrap();
     touch(&db, &[(id(1), UnixMs(40))]).await.unwrap();
-    remove(&db, id(1), "ann", UnixMs(99)).await.unwrap();
+    assert_eq!(removed_since(&db, UnixMs(0)).await.unwrap(), []);
+    testing::remove_host(&db, id(1)).await;
+    assert_eq!(removed_since(&db, UnixMs(99)).await.unwrap(), [id(1)]);
+    assert_eq!(removed_since(&db, UnixMs(100)).await.unwrap(), []);
     let host = get(&db, id(1)).await.unwrap();
     assert_eq!((host.name.as_str(), host.criticality, host.last_seen), ("db-1", 1, UnixMs(50)));
     assert_eq!(host.removed_at, Some(UnixMs(99)));
     assert_eq!(count(&db).await.unwrap(), 4);
     let gone = |result: Result<(), StoreError>| assert!(matches!(result, Err(StoreError::NotFound("host"))));
-    gone(rename(&db, id(1), "x").await);
-    gone(remove(&db, id(1), "ann", UnixMs(100)).await);
-    gone(labels::set_labels(&db, id(1), &BTreeMap::new()).await);
-    gone(rename(&db, id(9), "x").await);
-    assert!(rename(&db, id(2), " ").await.is_err());
+    let mut tx = db.begin().await.unwrap();
+    gone(rename(&mut tx, id(1), "x").await);
+    gone(remove(&mut tx, id(1), "ann", UnixMs(100)).await);
+    gone(labels::set_labels(&mut tx, id(1), &BTreeMap::new()).await);
+    gone(rename(&mut tx, id(9), "x").await);
+    assert!(rename(&mut tx, id(2), " ").await.is_err());
+    drop(tx);
     let all = HostFilter { removed: true, limit: 9, ..HostFilter::default() };
     assert_eq!(list(&db, &all).await.unwrap().len(), 5);
 }

@@ -99,7 +99,8 @@ pub async fn make(
         recovers: new.recovers,
         ..NewToken::single(new.name.clone(), principal.actor())
     };
-    let made = state.identity.create_token(token, state.now()).await.map_err(|e| match e {
+    let mut tx = state.db.begin().await?;
+    let made = state.identity.create_token_in(&mut tx, token, state.now()).await.map_err(|e| match e {
         IdentityError::Store(e) => Problem::from(e),
         e => Problem::internal(e),
     })?;
@@ -111,7 +112,8 @@ pub async fn make(
         format!("enrollment_token:{}", made.id),
         detail,
     );
-    state.audit.record(&state.db, &record).await?;
+    state.audit.append(&mut tx, &record).await?;
+    tx.commit().await?;
     let controller = controller_address(state, client);
     let ca_fingerprint = format!("sha256:{}", state.identity.ca_fingerprint());
     let allow: String = allow.iter().map(|class| format!(" --allow {class}")).collect();
@@ -225,6 +227,20 @@ pub async fn list(State(state): State<AppState>) -> Result<axum::Json<Vec<Enrolm
     Ok(axum::Json(found.into_iter().map(Into::into).collect()))
 }
 
+/// Withdraws an enrolment token: no host comes in by it any more.
+///
+/// # Errors
+/// When there is no such token that stands.
+pub async fn withdraw(state: &AppState, principal: &Principal, id: &str) -> Result<(), Problem> {
+    let mut tx = state.db.begin().await?;
+    enrollment_tokens::revoke(&mut tx, id, state.now()).await?;
+    let object = format!("enrollment_token:{id}");
+    let record = Record::new(principal.actor(), "enrollment_token.revoke", object, json!({}));
+    state.audit.append(&mut tx, &record).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
 /// Withdraws an enrolment token.
 #[utoipa::path(delete, path = "/api/v1/enrollment-tokens/{id}", tag = "hosts", params(("id" = String, Path)),
     responses((status = 204), (status = 404, description = "No such token that stands")))]
@@ -233,14 +249,7 @@ pub async fn revoke(
     principal: Principal,
     Id(id): Id<String>,
 ) -> Result<StatusCode, Problem> {
-    enrollment_tokens::revoke(&state.db, &id, state.now()).await?;
-    let record = Record::new(
-        principal.actor(),
-        "enrollment_token.revoke",
-        format!("enrollment_token:{id}"),
-        json!({}),
-    );
-    state.audit.record(&state.db, &record).await?;
+    withdraw(&state, &principal, &id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

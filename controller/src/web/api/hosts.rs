@@ -14,8 +14,8 @@ use super::{Limit, List, Text};
 use crate::audit::Record;
 use crate::store::certificates;
 use crate::store::hosts::{self, HostFilter, HostStatus};
-use crate::store::labels;
 use crate::store::presence::Carrier;
+use crate::store::{Tx, labels};
 use crate::web::auth::Principal;
 use crate::web::error::Problem;
 use crate::web::extract::{Id, Json, Params};
@@ -250,20 +250,21 @@ pub async fn change(
     }
     check_labels(change.labels.as_ref())?;
     let before = summary::one(&state, id).await?.host;
+    let mut tx = state.db.begin().await?;
     if let Some(name) = &change.name {
-        hosts::rename(&state.db, id, name.trim()).await?;
+        hosts::rename(&mut tx, id, name.trim()).await?;
     }
     if let Some(labels) = &change.labels {
-        labels::set_labels(&state.db, id, labels).await?;
+        labels::set_labels(&mut tx, id, labels).await?;
     }
     if let Some(critical) = change.critical {
-        hosts::set_criticality(&state.db, id, u8::from(critical)).await?;
+        hosts::set_criticality(&mut tx, id, u8::from(critical)).await?;
     }
     let was: BTreeMap<_, _> =
         before.labels.iter().filter(|(_, l)| l.admin).map(|(name, l)| (name, &l.value)).collect();
     let detail_of = json!({ "name": change.name, "labels": change.labels, "critical": change.critical,
         "was": { "name": before.name, "labels": was, "critical": before.criticality > 0 } });
-    record(&state, &principal, "host.change", id, detail_of).await?;
+    commit(&state, tx, &principal, "host.change", id, detail_of).await?;
     state.wakes.hosts.wake();
     state.wakes.decide.wake();
     detail(&state, id).await.map(axum::Json)
@@ -296,9 +297,10 @@ pub async fn remove(
     Id(id): Id<HostId>,
 ) -> Result<StatusCode, Problem> {
     let name = summary::one(&state, id).await?.host.name;
-    hosts::remove(&state.db, id, &principal.actor(), state.now()).await?;
-    record(&state, &principal, "host.remove", id, json!({ "name": name })).await?;
-    state.samples.forget(id);
+    let mut tx = state.db.begin().await?;
+    hosts::remove(&mut tx, id, &principal.actor(), state.now()).await?;
+    commit(&state, tx, &principal, "host.remove", id, json!({ "name": name })).await?;
+    state.wakes.revoked.wake();
     state.wakes.hosts.wake();
     Ok(StatusCode::NO_CONTENT)
 }
@@ -310,7 +312,7 @@ pub struct Revoked {
     certificates: u64,
 }
 
-/// Revokes a host's certificates: its session ends within five seconds. It comes back by a recovery token.
+/// Revokes a host's certificates: its session ends at once. It comes back by a recovery token.
 #[utoipa::path(post, path = "/api/v1/hosts/{id}/revoke", tag = "hosts", params(("id" = String, Path, format = "uuid")),
     responses((status = 200, body = Revoked), (status = 404, description = "No such host")))]
 pub async fn revoke(
@@ -320,20 +322,24 @@ pub async fn revoke(
 ) -> Result<axum::Json<Revoked>, Problem> {
     summary::one(&state, id).await?;
     let now: UnixMs = state.now();
-    let certificates = certificates::revoke_host(&state.db, id, &principal.actor(), now).await?;
-    record(&state, &principal, "host.revoke", id, json!({ "certificates": certificates })).await?;
+    let mut tx = state.db.begin().await?;
+    let certificates = certificates::revoke_host(&mut tx, id, &principal.actor(), now).await?;
+    commit(&state, tx, &principal, "host.revoke", id, json!({ "certificates": certificates })).await?;
+    state.wakes.revoked.wake();
     state.wakes.hosts.wake();
     Ok(axum::Json(Revoked { certificates }))
 }
 
-async fn record(
+/// Ends a transaction with the record of what it did.
+async fn commit(
     state: &AppState,
+    mut tx: Tx,
     principal: &Principal,
     action: &'static str,
     host: HostId,
     detail: serde_json::Value,
 ) -> Result<(), Problem> {
     let record = Record::new(principal.actor(), action, format!("host:{host}"), detail);
-    state.audit.record(&state.db, &record).await?;
-    Ok(())
+    state.audit.append(&mut tx, &record).await?;
+    Ok(tx.commit().await?)
 }
