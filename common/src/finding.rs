@@ -91,6 +91,8 @@ categories! {
     CpuThrottled "cpu_throttled";
     /// The machine below takes processor time away.
     CpuSteal "cpu_steal";
+    /// A service is held back by its own limit on reading or writing.
+    IoLimited "io_limited";
     /// Work waits for disks.
     IoPressure "io_pressure";
     /// A process waits in the kernel and does not come back.

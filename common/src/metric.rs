@@ -52,6 +52,17 @@ pub enum Label {
     Interface,
     /// Name of the agent's sensor, `disk`.
     Sensor,
+    /// systemd unit, `nginx.service`.
+    Unit,
+    /// Process id of a process that the same tick describes; for [`TASK_STUCK`] followed by a blank and
+    /// the kernel function that it waits in, `?` where that may not be read.
+    Process,
+    /// Remote address, `203.0.113.7`.
+    Source,
+    /// Command of a timed job, without secrets.
+    Job,
+    /// `journal`, or the path of a log file.
+    Log,
 }
 
 /// A metric's definition.
@@ -179,6 +190,42 @@ metrics! {
     152 AGENT_SPOOL_BYTES "agent.spool_bytes" Bytes Gauge 1 None;
     153 AGENT_SENSOR_TIME "agent.sensor_time" Us Gauge 1 Sensor;
     154 AGENT_SENSOR_FAILED "agent.sensor_failed" Flag Gauge 1 Sensor;
+    // limits of units, only where there is one that matters
+    160 UNIT_CPU_PERIODS "unit.cpu.periods" Count Counter 1 Unit;
+    161 UNIT_CPU_THROTTLED "unit.cpu.throttled" Count Counter 1 Unit;
+    162 UNIT_PIDS "unit.pids" Count Gauge 1 Unit;
+    163 UNIT_PIDS_MAX "unit.pids.max" Count Gauge 1 Unit;
+    164 UNIT_PIDS_REFUSED "unit.pids.refused" Count Counter 1 Unit;
+    165 UNIT_MEMORY_HIGH "unit.memory.high" Count Counter 1 Unit;
+    166 UNIT_MEMORY_MAX "unit.memory.max" Count Counter 1 Unit;
+    167 UNIT_MEMORY_LIMIT "unit.memory.limit" Bytes Gauge 1 Unit;
+    168 UNIT_IO_READ_LIMIT "unit.io.read_limit" Bytes Gauge 1 Unit;
+    169 UNIT_IO_WRITE_LIMIT "unit.io.write_limit" Bytes Gauge 1 Unit;
+    // single processes in trouble, described among the tick's processes
+    180 TASKS_ZOMBIE "tasks.zombie" Count Gauge 1 None;
+    181 TASK_ZOMBIES "task.zombies" Count Gauge 1 Process;
+    182 TASK_STUCK "task.stuck" Ms Gauge 1 Process;
+    183 TASK_STOPPED "task.stopped" Ms Gauge 1 Process;
+    184 TASK_FDS "task.fds" Count Gauge 1 Process;
+    185 TASK_FDS_MAX "task.fds.max" Count Gauge 1 Process;
+    186 TASK_DELETED_OPEN "task.deleted_open" Bytes Gauge 1 Process;
+    187 FS_DELETED_OPEN "fs.deleted_open" Bytes Gauge 1 Mount;
+    188 JOB_RUNS "job.runs" Count Gauge 1 Job;
+    // sign-ins, from the records that the programs of the system keep of them
+    200 SIGNIN_FAILED "signin.failed" Count Counter 1 None;
+    201 SIGNIN_ACCEPTED "signin.accepted" Count Counter 1 None;
+    202 SIGNIN_FAILED_5M "signin.failed.5m" Count Gauge 1 Source;
+    203 SIGNIN_FAILED_60M "signin.failed.60m" Count Gauge 1 Source;
+    204 SIGNIN_ACCEPTED_30D "signin.accepted.30d" Count Gauge 1 Source;
+    205 SIGNIN_SOURCES "signin.sources" Count Gauge 1 None;
+    // the agent's own questions to the resolvers of the host
+    210 DNS_TRIES "dns.tries" Count Counter 1 None;
+    211 DNS_FAILURES "dns.failures" Count Counter 1 None;
+    // inbound connections
+    220 TCP_INBOUND "tcp.inbound" Count Gauge 1 None;
+    221 TCP_INBOUND_FROM "tcp.inbound.from" Count Gauge 1 Source;
+    // growth of logs
+    230 LOG_BYTES "log.bytes" Bytes Counter 1 Log;
 }
 
 /// The definition of metric `id`, if this version knows it.

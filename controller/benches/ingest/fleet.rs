@@ -16,7 +16,8 @@ pub fn schema() -> Schema {
             metric::Label::Mount => vec!["/".into(), "/var".into()],
             metric::Label::Device => vec!["sda".into()],
             metric::Label::Interface => vec!["eth0".into(), "lo".into()],
-            metric::Label::Sensor => continue,
+            // There only while something is wrong.
+            _ => continue,
         };
         columns.extend(labels.into_iter().filter_map(|label| Column::new(metric.id, label)));
     }
