@@ -12,10 +12,13 @@ mod cgroup;
 mod clock;
 mod cpu;
 mod disk;
+mod dns;
 mod facts;
 mod filesystem;
 mod kernel;
+mod limits;
 mod load;
+mod logs;
 mod memory;
 mod network;
 mod pressure;
@@ -23,6 +26,7 @@ mod process;
 mod read;
 mod sensor;
 pub mod show;
+mod signin;
 mod tcp;
 #[cfg(test)]
 mod tests;
@@ -144,8 +148,13 @@ fn registry(roots: &Roots, options: Options) -> Vec<Box<dyn Sensor>> {
         Box::new(tcp::Tcp::new(proc)),
         Box::new(kernel::Kernel::new(proc)),
         Box::new(clock::Clock::default()),
-        Box::new(process::Processes::new(proc, etc, options.redaction)),
+        Box::new(process::Processes::new(proc, etc, options.redaction.clone())),
         Box::new(unit::Units::new(run, cgroup)),
+        Box::new(limits::Limits::new(cgroup)),
+        Box::new(process::jobs::Jobs::new(proc, cgroup, options.redaction)),
+        Box::new(signin::Signins::new(root)),
+        Box::new(dns::Dns::new(etc)),
+        Box::new(logs::Logs::new(root)),
         Box::new(agent_self::AgentSelf::new(proc)),
     ]
 }

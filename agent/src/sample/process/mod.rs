@@ -6,10 +6,13 @@
 //! CPU counter guards the last one: when it shows work that the processes looked at do not explain, all are
 //! looked at. The price: that an idle process ended is noticed up to six looks later.
 
+mod deleted;
 mod details;
+pub(super) mod jobs;
 mod redact;
 mod stat;
 mod table;
+mod tasks;
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -20,8 +23,10 @@ use rustix::fs::{Mode, OFlags, PROC_SUPER_MAGIC};
 use sysop_common::metric;
 use sysop_common::sample::Process;
 
+use self::deleted::Deleted;
 use self::details::Resolver;
 use self::table::{Entry, Table};
+use self::tasks::Tasks;
 use super::read::ReadError;
 use super::sensor::{Cycle, Output, Sensor, clean};
 use crate::config::Redaction;
@@ -44,6 +49,8 @@ pub(super) struct Processes {
     folder: Option<OwnedFd>,
     table: Table,
     resolver: Resolver,
+    tasks: Tasks,
+    deleted: Deleted,
     ticks_per_second: u64,
     page: u64,
     /// Whether the folder is the kernel's own, whose listing can begin at a pid.
@@ -60,6 +67,8 @@ impl Processes {
             folder: None,
             table: Table::default(),
             resolver: Resolver::new(etc, redaction),
+            tasks: Tasks::default(),
+            deleted: Deleted::new(proc),
             ticks_per_second: rustix::param::clock_ticks_per_second().max(1),
             page: rustix::param::page_size() as u64,
             kernels: false,
@@ -113,10 +122,17 @@ impl Processes {
         u128::from(busy) <= u128::from(seen) + slack.as_millis()
     }
 
-    fn report(&mut self, folder: &OwnedFd, out: &mut Output) {
+    /// Describes the busiest, and those in `named`.
+    fn report(&mut self, folder: &OwnedFd, named: &[u32], out: &mut Output) {
         let uptime = rustix::time::clock_gettime(rustix::time::ClockId::Boottime).tv_sec;
         let uptime = u64::try_from(uptime).unwrap_or(0);
-        for at in self.table.top(TOP) {
+        let mut chosen = self.table.top(TOP);
+        for at in named.iter().filter_map(|pid| self.table.position(*pid)) {
+            if !chosen.contains(&at) {
+                chosen.push(at);
+            }
+        }
+        for at in chosen {
             let Some(entry) = self.table.entry_mut(at) else { continue };
             let age = Duration::from_secs(uptime.saturating_sub(entry.start_ticks / self.ticks_per_second));
             self.resolver.resolve(folder, entry, age);
@@ -164,7 +180,9 @@ impl Sensor for Processes {
         let swept = self.sweep(&folder, cycle);
         if swept.is_ok() {
             self.resolver.refresh(cycle.slow);
-            self.report(&folder, out);
+            let mut named = self.tasks.look(&self.table, &folder, cycle, out);
+            named.extend(self.deleted.look(&self.table, &folder, cycle.slow, out));
+            self.report(&folder, &named, out);
             // When process 1 is hidden, so are others: the number would be that of the agent's own.
             out.put(metric::PROCS_TOTAL, self.table.sees_all().then_some(self.table.len() as u64));
         }

@@ -7,6 +7,7 @@ use crate::sample::read::number;
 pub(super) struct Stat<'a> {
     pub(super) comm: &'a [u8],
     pub(super) state: u8,
+    pub(super) parent: u32,
     /// User and system time so far, in clock ticks.
     pub(super) cpu_ticks: u64,
     /// The same of its children that ended and were waited for, and of theirs.
@@ -27,7 +28,8 @@ pub(super) fn parse(bytes: &[u8]) -> Option<Stat<'_>> {
     let mut fields = bytes.get(close + 2..)?.split(|b| b.is_ascii_whitespace());
     let state = *fields.next()?.first()?;
     let mut skip = |count: usize| fields.nth(count).and_then(number);
-    let user = skip(10)?;
+    let parent = u32::try_from(skip(0)?).ok()?;
+    let user = skip(9)?;
     let system = skip(0)?;
     let children = skip(0)?.saturating_add(skip(0)?);
     let threads = u32::try_from(skip(2)?).ok()?;
@@ -36,6 +38,7 @@ pub(super) fn parse(bytes: &[u8]) -> Option<Stat<'_>> {
     Some(Stat {
         comm,
         state,
+        parent,
         cpu_ticks: user.saturating_add(system),
         children_ticks: children,
         threads,
@@ -65,6 +68,7 @@ mod tests {
         let stat = parse(LINE.as_bytes()).unwrap();
         assert_eq!(stat.comm, b"a b) c");
         assert_eq!((stat.state, stat.cpu_ticks, stat.children_ticks, stat.threads), (b'S', 46, 11, 7));
+        assert_eq!(stat.parent, 1);
         assert_eq!((stat.start_ticks, stat.rss_pages), (132_960, 408));
     }
 

@@ -24,6 +24,7 @@ pub(super) struct Entry {
     pub(super) start_ticks: u64,
     pub(super) comm: Vec<u8>,
     pub(super) state: u8,
+    pub(super) parent: u32,
     pub(super) threads: u32,
     pub(super) cpu_ticks: u64,
     pub(super) rss_pages: u64,
@@ -181,6 +182,15 @@ impl Table {
         self.entries.first().is_some_and(|entry| entry.pid == 1)
     }
 
+    pub(super) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Position of a process by its number.
+    pub(super) fn position(&self, pid: u32) -> Option<usize> {
+        self.entries.binary_search_by_key(&pid, |entry| entry.pid).ok()
+    }
+
     pub(super) fn entry_mut(&mut self, at: usize) -> Option<&mut Entry> {
         self.entries.get_mut(at)
     }
@@ -265,6 +275,7 @@ impl Entry {
         self.children_ticks = stat.children_ticks;
         self.seen = look;
         self.state = stat.state;
+        self.parent = stat.parent;
         self.threads = stat.threads;
         self.rss_pages = stat.rss_pages;
         if self.comm != stat.comm {

@@ -21,9 +21,10 @@ const FLAGS: u16 = 0x1 | 0x300;
 const IPPROTO_TCP: u8 = 6;
 /// States of `net/tcp_states.h`. Half-open connections of listeners are told as `NEW_SYN_RECV`'s
 /// ordinary name by the kernel.
-const SYN_RECV: u8 = 3;
+pub(super) const ESTABLISHED: u8 = 1;
+pub(super) const SYN_RECV: u8 = 3;
 const CLOSE_WAIT: u8 = 8;
-const LISTEN: u8 = 10;
+pub(super) const LISTEN: u8 = 10;
 /// Size of `struct nlmsghdr` and of the request, `struct inet_diag_req_v2` behind it.
 const HEADER: usize = 16;
 const REQUEST: usize = HEADER + 56;
@@ -41,43 +42,57 @@ pub(super) struct States {
 /// # Errors
 /// When the kernel or the agent's sandbox does not allow it, or it takes too long.
 pub(super) fn count() -> io::Result<States> {
-    let flags = SocketFlags::CLOEXEC;
-    let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(netlink::SOCK_DIAG))?;
-    set_socket_timeout(&socket, Timeout::Recv, Some(TIME))?;
     let mut states = States::default();
-    let deadline = Instant::now() + TIME;
-    for family in [AddressFamily::INET, AddressFamily::INET6] {
-        send(&socket, &request(family), SendFlags::empty())?;
-        receive(&socket, deadline, &mut states)?;
-    }
+    each(1 << SYN_RECV | 1 << CLOSE_WAIT | 1 << LISTEN, TIME, |message| match message.get(1) {
+        Some(&LISTEN) => states.listen += 1,
+        Some(&SYN_RECV) => states.syn_received += 1,
+        Some(&CLOSE_WAIT) => states.close_wait += 1,
+        _ => {}
+    })?;
     Ok(states)
 }
 
-fn request(family: AddressFamily) -> [u8; REQUEST] {
+/// Hands each socket in one of `states` (bits by number), of both address families, to `visit`: the bytes of
+/// its `struct inet_diag_msg`, which begins with family and state.
+///
+/// # Errors
+/// As [`count`].
+pub(super) fn each(states: u32, time: Duration, mut visit: impl FnMut(&[u8])) -> io::Result<()> {
+    let flags = SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(netlink::SOCK_DIAG))?;
+    set_socket_timeout(&socket, Timeout::Recv, Some(time))?;
+    let deadline = Instant::now() + time;
+    for family in [AddressFamily::INET, AddressFamily::INET6] {
+        send(&socket, &request(family, states), SendFlags::empty())?;
+        receive(&socket, deadline, &mut visit)?;
+    }
+    Ok(())
+}
+
+fn request(family: AddressFamily, states: u32) -> [u8; REQUEST] {
     let mut out = [0; REQUEST];
     out[0..4].copy_from_slice(&(REQUEST as u32).to_ne_bytes());
     out[4..6].copy_from_slice(&SOCK_DIAG_BY_FAMILY.to_ne_bytes());
     out[6..8].copy_from_slice(&FLAGS.to_ne_bytes());
     out[HEADER] = u8::try_from(family.as_raw()).unwrap_or_default();
     out[HEADER + 1] = IPPROTO_TCP;
-    let states: u32 = 1 << SYN_RECV | 1 << CLOSE_WAIT | 1 << LISTEN;
     out[HEADER + 4..HEADER + 8].copy_from_slice(&states.to_ne_bytes());
     out
 }
 
-fn receive(socket: &OwnedFd, deadline: Instant, states: &mut States) -> io::Result<()> {
+fn receive(socket: &OwnedFd, deadline: Instant, visit: &mut impl FnMut(&[u8])) -> io::Result<()> {
     let mut buffer = [0; 16 * 1024];
     while Instant::now() < deadline {
         let (length, _) = recv(socket, &mut buffer[..], RecvFlags::empty())?;
-        if take(buffer.get(..length).unwrap_or_default(), states)? {
+        if take(buffer.get(..length).unwrap_or_default(), visit)? {
             return Ok(());
         }
     }
     Err(io::ErrorKind::TimedOut.into())
 }
 
-/// Counts the sockets in one datagram; true when it holds the end of the list.
-fn take(mut bytes: &[u8], states: &mut States) -> io::Result<bool> {
+/// Visits the sockets in one datagram; true when it holds the end of the list.
+fn take(mut bytes: &[u8], visit: &mut impl FnMut(&[u8])) -> io::Result<bool> {
     while let Some(header) = bytes.first_chunk::<HEADER>() {
         let length = u32::from_ne_bytes([header[0], header[1], header[2], header[3]]) as usize;
         let kind = u16::from_ne_bytes([header[4], header[5]]);
@@ -88,13 +103,7 @@ fn take(mut bytes: &[u8], states: &mut States) -> io::Result<bool> {
                 let code = payload.first_chunk::<4>().map_or(0, |code| i32::from_ne_bytes(*code));
                 return Err(io::Error::from_raw_os_error(code.saturating_neg()));
             }
-            // `struct inet_diag_msg` begins with family and state.
-            SOCK_DIAG_BY_FAMILY => match payload.get(1) {
-                Some(&LISTEN) => states.listen += 1,
-                Some(&SYN_RECV) => states.syn_received += 1,
-                Some(&CLOSE_WAIT) => states.close_wait += 1,
-                _ => {}
-            },
+            SOCK_DIAG_BY_FAMILY => visit(payload),
             _ => {}
         }
         bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
@@ -118,17 +127,18 @@ mod tests {
 
     #[test]
     fn torn_answers_are_errors() {
-        let mut states = States::default();
+        let mut seen = 0;
+        let mut visit = |message: &[u8]| seen += u64::from(message.get(1) == Some(&CLOSE_WAIT));
         let mut message = vec![0; 20];
         message[0..4].copy_from_slice(&40_u32.to_ne_bytes());
         message[4..6].copy_from_slice(&SOCK_DIAG_BY_FAMILY.to_ne_bytes());
-        assert!(take(&message, &mut states).is_err());
+        assert!(take(&message, &mut visit).is_err());
         message[0..4].copy_from_slice(&8_u32.to_ne_bytes());
-        assert!(take(&message, &mut states).is_err());
+        assert!(take(&message, &mut visit).is_err());
         message[0..4].copy_from_slice(&20_u32.to_ne_bytes());
         message[17] = CLOSE_WAIT;
-        assert!(!take(&message, &mut states).unwrap());
-        assert_eq!(states.close_wait, 1);
-        assert!(!take(&[1, 2, 3], &mut states).unwrap());
+        assert!(!take(&message, &mut visit).unwrap());
+        assert!(!take(&[1, 2, 3], &mut visit).unwrap());
+        assert_eq!(seen, 1);
     }
 }

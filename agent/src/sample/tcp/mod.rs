@@ -2,6 +2,7 @@
 //! the kernel's socket list knows are asked for once a minute.
 
 mod diag;
+mod sources;
 
 use std::path::Path;
 
@@ -17,6 +18,7 @@ pub(super) struct Tcp {
     netstat: KeptFile,
     sockstat: KeptFile,
     states: Option<diag::States>,
+    sources: sources::Sources,
     /// Off in tests on recorded trees: the socket list cannot be recorded.
     ask_kernel: bool,
 }
@@ -28,6 +30,7 @@ impl Tcp {
             netstat: KeptFile::new(proc.join("net/netstat")),
             sockstat: KeptFile::new(proc.join("net/sockstat")),
             states: None,
+            sources: sources::Sources::default(),
             ask_kernel: proc == Path::new("/proc"),
         }
     }
@@ -60,6 +63,10 @@ impl Sensor for Tcp {
         out.put(metric::TCP_RETRANSMITS, retransmits);
         out.put(metric::TCP_LISTEN_OVERFLOWS, overflows);
         out.put(metric::UDP_IN_ERRORS, udp_errors);
+        if self.ask_kernel {
+            self.sources.look(cycle.slow, established);
+        }
+        self.sources.put(out);
         Ok(())
     }
 }
