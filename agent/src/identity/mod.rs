@@ -3,7 +3,8 @@
 //! `trust/ca.pem` and `trust/host_id` belong to root and are written at enrolment only.
 //! `state/key.pem` and `state/cert.pem` belong to the agent's user and are renewed by it. A renewal
 //! writes `key.next.pem` and `cert.next.pem` first and renames the certificate before the key, so
-//! that after a crash at any point one pair that fits is there; [`Identity::load`] finds it.
+//! that after a crash at any point one pair that fits is there; [`Identity::load`] finds it, and
+//! [`Identity::take_up`] leaves it alone under its names.
 
 mod certificate;
 pub mod files;
@@ -124,7 +125,7 @@ impl Files {
 }
 
 impl Identity {
-    /// Reads and checks the identity; completes a renewal that a crash cut short.
+    /// Reads and checks the identity. Writes nothing: whoever looks may be another user than its owner.
     ///
     /// # Errors
     /// When a file is missing, damaged, exposed, or they do not fit together.
@@ -144,8 +145,16 @@ impl Identity {
                 Err(e) => first_error = first_error.or(Some(e)),
             }
         }
-        let found =
-            best.ok_or_else(|| first_error.unwrap_or(IdentityError::NotEnrolled(files.key.clone())))?;
+        best.ok_or_else(|| first_error.unwrap_or(IdentityError::NotEnrolled(files.key.clone())))
+    }
+
+    /// Reads the identity for use, as the user that it belongs to, and completes a renewal that a crash
+    /// cut short.
+    ///
+    /// # Errors
+    /// As [`Identity::load`].
+    pub fn take_up(paths: &Paths) -> Result<Self, IdentityError> {
+        let (files, found) = (Files::of(paths), Self::load(paths)?);
         if files.next_key.exists() || files.next_certificate.exists() {
             // A full disk must not keep the agent from starting with an identity that is good.
             let _ = found.settle(&files);

@@ -132,7 +132,17 @@ fn a_renewal_survives_a_crash_at_every_step() {
         if step >= 4 {
             std::fs::rename(&files.next_key, &files.key).unwrap();
         }
-        let found = Identity::load(&host.paths).unwrap();
+        let names = || {
+            let entries = std::fs::read_dir(&host.paths.state).unwrap();
+            let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+            names.sort();
+            names
+        };
+        let before = (names(), std::fs::read(&files.key).unwrap());
+        let looked_at = Identity::load(&host.paths).unwrap();
+        assert_eq!((names(), std::fs::read(&files.key).unwrap()), before, "a look writes nothing");
+        let found = Identity::take_up(&host.paths).unwrap();
+        assert_eq!(looked_at.facts(), found.facts());
         let days = found.facts().to.since(found.facts().from) / 86_400_000;
         assert_eq!(days, if step >= 2 { 60 } else { 30 }, "step {step}");
         assert!(!files.next_key.exists() && !files.next_certificate.exists());

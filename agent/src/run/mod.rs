@@ -63,7 +63,7 @@ pub async fn run_notifying(
     notifier: Notifier,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), RunError> {
-    let identity = Identity::load(&config.paths)?;
+    let identity = Identity::take_up(&config.paths)?;
     let address = match (config.controller_address(), config.problem()) {
         (Some(address), None) => address,
         (_, problem) => return Err(wrong(problem).into()),
