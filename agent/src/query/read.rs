@@ -28,7 +28,7 @@ struct Looks {
 
 /// Reads what `query` asks for.
 pub(super) fn read(query: &Query, roots: &Roots, options: &Options) -> Text {
-    let mut sampler = Sampler::new(roots.clone(), options.clone());
+    let mut sampler = Sampler::only(roots.clone(), options.clone(), sensors(query));
     let mut look = |seq| sampler.tick(Seq(seq), UnixMs::from_system(SystemTime::now()));
     let before = look(1);
     let after = if needs_rates(query) {
@@ -50,6 +50,18 @@ pub(super) fn read(query: &Query, roots: &Roots, options: &Options) -> Text {
         Query::GetTopProcesses { limit } => looks.processes(*limit),
         Query::GetServiceStatus { unit } => looks.service(unit.as_str()),
         Query::GetFailedServices => looks.failed(),
+    }
+}
+
+/// What must be looked at: a reading that may be asked for at any time costs no more than it must.
+const fn sensors(query: &Query) -> &'static [&'static str] {
+    match query {
+        Query::GetCpuUsage => &["cpu"],
+        Query::GetMemoryUsage => &["memory"],
+        Query::GetDiskUsage => &["filesystem"],
+        Query::GetSystemLoad => &["cpu", "load", "pressure"],
+        Query::GetTopProcesses { .. } => &["cpu", "memory", "load", "process"],
+        Query::GetServiceStatus { .. } | Query::GetFailedServices => &["unit"],
     }
 }
 

@@ -60,6 +60,8 @@ fn cpu_and_memory_agree_with_the_kernel() {
     let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap();
     let total: i64 = meminfo.split_whitespace().nth(1).unwrap().parse().unwrap();
     assert_eq!(memory["bytes"]["total"], total * 1024);
+    let load = json(Query::GetSystemLoad);
+    assert!(load["cores"].as_f64().is_some_and(|cores| cores >= 1.0) && load["load_1"].is_number(), "{load}");
     let cpu = json(Query::GetCpuUsage);
     let used = cpu["used_percent"].as_f64().unwrap();
     assert!((0.0..=100.0).contains(&used), "{cpu}");

@@ -3,21 +3,17 @@
 pub(crate) mod mounts;
 mod probe;
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sysop_common::metric;
 
 use self::mounts::Mount;
-use self::probe::Probe;
 use super::read::{KeptFile, ReadError};
 use super::sensor::{Cycle, Output, Sensor};
 
 /// Most file systems with columns.
 pub(crate) const MAX_MOUNTS: usize = 64;
-/// Most remote ones, each of which needs a thread.
-const MAX_REMOTE: usize = 16;
 /// Bytes beyond which reading the mount table costs more than the rest of a look.
 const LONG_TABLE: usize = 32 * 1024;
 /// How old a remote file system's answer may be.
@@ -31,7 +27,6 @@ pub(super) struct Filesystem {
     /// Content that `mounts` was made from; the table is parsed only when it changed.
     parsed: Vec<u8>,
     mounts: Vec<Watched>,
-    probes: HashMap<PathBuf, Probe>,
 }
 
 #[derive(Debug)]
@@ -72,7 +67,6 @@ impl Filesystem {
             mountinfo: KeptFile::new(mountinfo(proc)),
             parsed: Vec::new(),
             mounts: Vec::new(),
-            probes: HashMap::new(),
         }
     }
 
@@ -93,7 +87,7 @@ impl Filesystem {
         let mounts = mounts::without_files(mounts::parse(text, MAX_MOUNTS)?, &self.root);
         self.parsed.clear();
         self.parsed.extend_from_slice(text.bytes);
-        self.probes.retain(|path, _| mounts.iter().any(|mount| mount.remote && mount.path == *path));
+        probe::keep_only(|path| mounts.iter().any(|mount| mount.remote && mount.path == path));
         self.mounts =
             mounts.into_iter().map(|mount| Watched { visible: is_visible(&mount), mount }).collect();
         Ok(())
@@ -124,7 +118,7 @@ impl Sensor for Filesystem {
         self.refresh(cycle.number, cycle.slow)?;
         for Watched { mount, visible } in &self.mounts {
             let space = if mount.remote {
-                look_remote(&mut self.probes, &mount.path)
+                probe::look(&mount.path, REMOTE_AGE)
             } else if *visible {
                 Space::of(&mount.path)
             } else {
@@ -141,14 +135,4 @@ impl Sensor for Filesystem {
         }
         Ok(())
     }
-}
-
-fn look_remote(probes: &mut HashMap<PathBuf, Probe>, path: &Path) -> Option<Space> {
-    if !probes.contains_key(path) {
-        if probes.len() >= MAX_REMOTE {
-            return None;
-        }
-        probes.insert(path.to_owned(), Probe::start(path.to_owned())?);
-    }
-    probes.get(path)?.look(REMOTE_AGE)
 }

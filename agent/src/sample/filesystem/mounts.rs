@@ -82,7 +82,8 @@ impl Mount {
         let mount = Self {
             label: clean(&path),
             path: PathBuf::from(OsString::from_vec(path)),
-            remote: REMOTE.contains(&fstype.as_str()) || fstype.starts_with("fuse."),
+            // Behind `fuse` and `fuseblk` is a program of this host, which can hang like a server.
+            remote: REMOTE.contains(&fstype.as_str()) || fstype.starts_with("fuse"),
             device,
             fstype,
             dev,
@@ -214,6 +215,13 @@ mod tests {
 37 27 254:32 / /data rw,relatime - ext4 /dev/vdd rw
 ";
         assert_eq!(labels(text), ["/", "/d", "/data", "/mnt/nfs", "/tmp", "/with blank"]);
+    }
+
+    #[test]
+    fn what_a_program_serves_is_looked_at_like_a_server() {
+        let line = |fstype: &str| format!("27 1 0:50 / /mnt/usb rw - {fstype} /dev/sdb1 rw\n");
+        let remote = |fstype| parse(Text::new(Path::new("m"), line(fstype).as_bytes()), 9).unwrap()[0].remote;
+        assert!(remote("fuseblk") && remote("fuse.sshfs") && !remote("ext4"));
     }
 
     #[test]
