@@ -21,6 +21,7 @@ const HIDDEN: &str = "[redacted]";
 #[derive(Debug, Default)]
 struct Scan {
     hide_next: bool,
+    hide_all: bool,
     /// The programs seen, as [`rules::programs`] tells them.
     programs: u64,
     words: usize,
@@ -67,6 +68,9 @@ impl Redaction {
     }
 
     fn argument(&self, argument: &str, scan: &mut Scan, out: &mut String) {
+        if scan.hide_all {
+            return out.push_str(HIDDEN);
+        }
         if std::mem::take(&mut scan.hide_next) {
             scan.words += 1;
             // `password = x` in three arguments.
@@ -98,6 +102,14 @@ impl Redaction {
                     return;
                 }
                 Next::RestHidden => return,
+                Next::HideAll => {
+                    scan.hide_all = true;
+                    if !rest.trim().is_empty() {
+                        out.push(' ');
+                        out.push_str(HIDDEN);
+                    }
+                    return;
+                }
             }
             rest = hide_next_word(rest, scan, out);
         }
@@ -142,6 +154,10 @@ impl Redaction {
                 self.put_plain(word, out);
                 Next::HideRest
             }
+            Announced::All => {
+                self.put_plain(word, out);
+                Next::HideAll
+            }
             Announced::Nothing => {
                 self.put_plain(word, out);
                 Next::Show
@@ -159,7 +175,12 @@ impl Redaction {
             if !(separator.is_some() || option) || !rules::is_key(run, &self.keys) {
                 continue;
             }
-            let Some(separator) = separator else { return Announced::NextWord };
+            let Some(separator) = separator else {
+                // `change_password NAME SECRET`: a verb, and who knows in which order.
+                let verb = !run.starts_with('-') && run.contains(['_', '-']);
+                let ends = ["password", "passwd"].iter().any(|end| run.to_ascii_lowercase().ends_with(end));
+                return if verb && ends { Announced::All } else { Announced::NextWord };
+            };
             let value = after[1..].trim_start_matches(['=', '>']);
             let empty = value.trim_matches(['"', '\'', '\\']).is_empty();
             return match (empty, separator) {
@@ -241,6 +262,8 @@ enum Announced {
     NextWord,
     /// All that follows in the argument.
     Rest,
+    /// All that follows in the command line.
+    All,
 }
 
 /// What happens to the words after one.
@@ -248,6 +271,7 @@ enum Next {
     Show,
     HideWord,
     HideRest,
+    HideAll,
     /// The rest of the argument belongs to what was hidden.
     RestHidden,
 }

@@ -62,7 +62,7 @@ const PREFIX_REST: usize = 12;
 
 /// Short options that carry a secret: program's name (with `*`, its beginning), option, where the secret
 /// stands.
-const OPTIONS: [(&str, &str, Place); 32] = [
+const OPTIONS: [(&str, &str, Place); 43] = [
     ("mysql*", "-p", Place::Attached),
     ("mariadb*", "-p", Place::Attached),
     ("7z*", "-p", Place::Attached),
@@ -70,31 +70,43 @@ const OPTIONS: [(&str, &str, Place); 32] = [
     ("rar", "-p", Place::Attached),
     ("unrar", "-p", Place::Attached),
     ("xfreerdp", "/p:", Place::Attached),
-    ("sshpass", "-p", Place::Either),
+    ("sshpass", "-p", Place::Behind),
     ("redis-cli", "-a", Place::Either),
-    ("curl", "-u", Place::Either),
-    ("curl", "-U", Place::Either),
-    ("curl", "-b", Place::Either),
+    ("curl", "-u", Place::Behind),
+    ("curl", "-U", Place::Behind),
+    ("curl", "-b", Place::Behind),
+    ("curl", "-E", Place::Behind),
+    ("curl", "--cert", Place::Either),
+    ("curl", "--proxy-cert", Place::Either),
     ("curl", "--user", Place::Either),
     ("curl", "--proxy-user", Place::Either),
-    ("ldap*", "-w", Place::Either),
-    ("smbclient", "-U", Place::Either),
-    ("rpcclient", "-U", Place::Either),
-    ("net", "-U", Place::Either),
+    ("lftp", "-u", Place::Either),
+    ("etcdctl", "--user", Place::Either),
+    ("rdesktop", "-p", Place::Either),
+    ("ssh-keygen", "-N", Place::Either),
+    ("ssh-keygen", "-P", Place::Either),
+    ("ldap*", "-w", Place::Behind),
+    ("smbclient", "-U", Place::Behind),
+    ("rpcclient", "-U", Place::Behind),
+    ("net", "-U", Place::Behind),
     ("mosquitto_*", "-P", Place::Either),
     ("mongo*", "-p", Place::Either),
-    ("docker", "-p", Place::Next),
-    ("podman", "-p", Place::Next),
-    ("zip", "-P", Place::Either),
-    ("unzip", "-P", Place::Either),
-    ("ipmitool", "-P", Place::Either),
+    // Attached it is a port as a rule, and for `docker login` the password.
+    ("docker", "-p", Place::Either),
+    ("podman", "-p", Place::Either),
+    ("zip", "-P", Place::Behind),
+    ("unzip", "-P", Place::Behind),
+    ("ipmitool", "-P", Place::Behind),
     ("sqlcmd", "-P", Place::Either),
-    ("snmp*", "-A", Place::Either),
-    ("snmp*", "-X", Place::Either),
-    ("snmp*", "-c", Place::Either),
+    ("snmp*", "-A", Place::Behind),
+    ("snmp*", "-X", Place::Behind),
+    ("snmp*", "-c", Place::Behind),
     ("openssl", "-k", Place::Either),
     ("htpasswd", "", Place::Anywhere),
     ("sqlplus", "", Place::Anywhere),
+    ("wpa_passphrase", "", Place::Anywhere),
+    ("rabbitmqctl", "", Place::Anywhere),
+    ("chpasswd", "", Place::Anywhere),
 ];
 
 /// Where a program's option has its secret.
@@ -102,10 +114,10 @@ const OPTIONS: [(&str, &str, Place); 32] = [
 pub(super) enum Place {
     /// In the same word only: the option alone asks at the terminal.
     Attached,
-    /// In the next word only: attached it is another option.
-    Next,
     /// In the same word or the next one.
     Either,
+    /// The same, and the option may stand behind other letters: `-su`.
+    Behind,
     /// Any argument may hold it.
     Anywhere,
 }
@@ -160,8 +172,8 @@ pub(super) enum Match<'a> {
 
 /// Looks for a short option of the programs in `seen`.
 pub(super) fn option(word: &str, seen: u64) -> Option<Match<'_>> {
-    let rows = OPTIONS.iter().enumerate().filter(|(row, _)| seen & (1 << row) != 0);
-    for (_, (_, option, place)) in rows {
+    let rows = || OPTIONS.iter().enumerate().filter(|(row, _)| seen & (1 << row) != 0);
+    for (_, (_, option, place)) in rows() {
         if *place == Place::Anywhere {
             return Some(Match::Whole);
         }
@@ -170,11 +182,19 @@ pub(super) fn option(word: &str, seen: u64) -> Option<Match<'_>> {
             if *place != Place::Attached {
                 return Some(Match::Next);
             }
-        } else if *place != Place::Next && (!option.starts_with("--") || value.starts_with('=')) {
+        } else if !option.starts_with("--") || value.starts_with('=') {
             return Some(Match::Attached(option));
         }
     }
-    None
+    // `-su name:secret`: the first such letter of a bundle takes what is behind it.
+    let letters = word.strip_prefix('-')?.bytes().take_while(u8::is_ascii_alphabetic).count();
+    let behind = |letter: &str| {
+        rows().any(|(_, (_, option, place))| {
+            *place == Place::Behind && option.strip_prefix('-') == Some(letter)
+        })
+    };
+    let at = (1..=letters).find(|at| behind(&word[*at..=*at]))? + 1;
+    Some(if at == word.len() { Match::Next } else { Match::Attached(&word[..at]) })
 }
 
 /// Long and of mixed characters, as random keys are. Identifiers in the usual form are not.
