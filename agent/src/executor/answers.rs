@@ -18,7 +18,7 @@ pub(super) enum Taken {
     Journaled,
     /// Said once, to whoever submitted it: it is not in the journal.
     Said(OrderEvent),
-    /// Nothing can be said: the bytes name no order, or the journal is full.
+    /// Nothing can be said: the bytes name no order, or what there is to say is on its way.
     Silent,
 }
 
@@ -30,7 +30,7 @@ pub(super) fn unverified(
     error: OrderError,
     stamp: &Stamp,
 ) -> Taken {
-    tracing::warn!(reason = ?error.reason, detail = %error.detail, "order refused");
+    tracing::warn!(reason = ?error.reason, detail = ?error.detail, "order refused");
     let Ok(order) = limits::decode::<Order>(&signed.order.0) else { return Taken::Silent };
     let refused = Refused::new(error.reason, error.detail);
     let known = journal.known(order.id);
@@ -55,20 +55,22 @@ pub(super) fn remember(
     refused: &Refused,
     stamp: &Stamp,
 ) -> Taken {
-    tracing::warn!(order = %order.id, action = order.action.name(), reason = ?refused.reason, detail = %refused.detail, "order refused");
+    tracing::warn!(order = %order.id, action = order.action.name(), reason = ?refused.reason, detail = ?refused.detail, "order refused");
     // What expired before the latest proven time can never be taken again: no need to keep it.
     if refused.reason == Refusal::Expired && journal.now(order.expires) > order.expires {
         return once(order.id, refused.clone(), stamp);
     }
-    written(journal.refuse(order, digest, refused, stamp))
+    written(journal.refuse(order, digest, refused, stamp), order.id, stamp)
 }
 
-pub(super) fn written(result: Result<(), JournalError>) -> Taken {
+/// What became of an order that does not start. Where it could not be written it is said all the same:
+/// whoever waits for an answer would ask again and again.
+pub(super) fn written(result: Result<(), JournalError>, order: OrderId, stamp: &Stamp) -> Taken {
     match result {
         Ok(()) => Taken::Journaled,
         Err(e) => {
-            tracing::error!(error = %e, "what became of an order could not be written");
-            Taken::Silent
+            tracing::error!(%order, error = %e, "what became of an order could not be written");
+            once(order, Refused::new(Refusal::NoJournal, e.to_string()), stamp)
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use sysop_common::action::{Event, OrderEvent, Refusal};
 use sysop_common::bytes::Bytes;
 use sysop_common::ids::OrderId;
-use sysop_common::order::{Order, SignedOrder};
+use sysop_common::order::{MAX_SIGNED_ORDER, Order, SignedOrder};
 use sysop_common::time::UnixMs;
 use sysop_common::wire::{OutputChunk, limits};
 use tokio::sync::mpsc;
@@ -60,6 +60,8 @@ pub struct Client {
 #[derive(Debug)]
 enum Ask {
     Submit(OrderId, Vec<u8>),
+    /// Says that an order is not passed on.
+    Refuse(OrderId, Refusal, String),
     Other(ToExecutor),
 }
 
@@ -87,6 +89,10 @@ impl Client {
         let order: Order = limits::decode(&signed.order.0).map_err(|_| ClientError::Undecodable)?;
         let bytes =
             serde_cbor::ser::to_vec_packed(signed).map_err(|e| ClientError::Unsendable(e.to_string()))?;
+        if bytes.len() > MAX_SIGNED_ORDER {
+            let detail = format!("order has {} bytes, an order has at most {MAX_SIGNED_ORDER}", bytes.len());
+            return self.ask(Ask::Refuse(order.id, Refusal::Malformed, detail)).await;
+        }
         let packet =
             encode(&ToExecutor::Submit(Bytes(bytes))).map_err(|e| ClientError::Unsendable(e.to_string()))?;
         self.ask(Ask::Submit(order.id, packet)).await
@@ -258,6 +264,7 @@ impl Backlog {
             Ask::Submit(id, _) if self.pending.len() >= MAX_PENDING => {
                 self.refuse(id, Refusal::Busy, "too many orders wait for the executor".into());
             }
+            Ask::Refuse(id, reason, detail) => self.refuse(id, reason, detail),
             Ask::Submit(id, packet) => {
                 self.pending.insert(id, Pending { packet, tries: 0 });
             }
@@ -275,6 +282,14 @@ impl Backlog {
     /// On a new connection everything that is not answered is said again.
     async fn say_all(&mut self, channel: &Channel) -> io::Result<()> {
         self.poke = true;
+        // What was started is reported by the poke; what is not answered after so many tries never is.
+        self.pending.retain(|id, pending| {
+            let again = pending.tries < MAX_TRIES;
+            if !again {
+                tracing::warn!(order = %id, "executor does not answer; order is dropped");
+            }
+            again
+        });
         for pending in self.pending.values_mut() {
             pending.tries += 1;
             channel.send(&pending.packet).await?;

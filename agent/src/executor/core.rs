@@ -37,6 +37,8 @@ pub(super) struct Core {
     tools: Tools,
     probe: Arc<dyn Probe>,
     lanes: Mutex<Lanes>,
+    /// What is said once, of orders that nobody waits for at the door any more.
+    unsaid: Mutex<Vec<OrderEvent>>,
 }
 
 /// What waits and what runs.
@@ -53,7 +55,8 @@ impl Core {
     pub(super) fn open(paths: Paths, clock: Arc<dyn Clock>, tools: Tools, probe: Arc<dyn Probe>) -> Self {
         let ground = Mutex::new(Ground::new(&paths, &clock.stamp()));
         let outputs = Outputs::new(paths.state.join("output"));
-        Self { paths, ground, outputs, clock, tools, probe, lanes: Mutex::default() }
+        let (lanes, unsaid) = (Mutex::default(), Mutex::default());
+        Self { paths, ground, outputs, clock, tools, probe, lanes, unsaid }
     }
 
     /// Takes a signed order as it came.
@@ -100,7 +103,7 @@ impl Core {
         let mut lanes = lock(&self.lanes);
         if let Some(at) = lanes.withdrawn.iter().position(|id| *id == order.id) {
             lanes.withdrawn.remove(at);
-            return written(journal.cancel(&order, digest, stamp));
+            return written(journal.cancel(&order, digest, stamp), order.id, stamp);
         }
         if lanes.waiting.iter().any(|waiting| waiting.order().id == order.id)
             || lanes.running == Some(order.id)
@@ -124,7 +127,7 @@ impl Core {
         let mut lanes = lock(&self.lanes);
         if let Some(at) = lanes.waiting.iter().position(|waiting| waiting.order().id == id) {
             let Some(waiting) = lanes.waiting.remove(at) else { return Taken::Silent };
-            return written(journal.cancel(waiting.order(), waiting.digest(), &stamp));
+            return written(journal.cancel(waiting.order(), waiting.digest(), &stamp), id, &stamp);
         }
         if lanes.running != Some(id) && journal.known(id).is_none() {
             if lanes.withdrawn.len() >= MAX_WITHDRAWN {
@@ -151,6 +154,11 @@ impl Core {
     /// Events beyond `number` that no controller has acknowledged.
     pub(super) fn reports(&self, number: u64) -> Vec<OrderEvent> {
         lock(&self.ground).journal().map(|journal| journal.reports(number)).unwrap_or_default()
+    }
+
+    /// Takes what is to be said once of orders that had waited.
+    pub(super) fn unsaid(&self) -> Vec<OrderEvent> {
+        std::mem::take(&mut *lock(&self.unsaid))
     }
 
     /// What is kept of an order's output.
@@ -207,7 +215,7 @@ impl Core {
         };
         self.probe.reached(Step::Started);
         wake();
-        tracing::info!(order = %order.id, action = order.action.name(), target = %order.action.target(), reason = %order.reason, "started");
+        tracing::info!(order = %order.id, action = order.action.name(), target = ?order.action.target(), reason = ?order.reason, "started");
         let done = execute::run(started, &self.tools);
         self.probe.reached(Step::Ran);
         self.outputs.write(order.id, &done.output);
@@ -244,14 +252,25 @@ impl Core {
                 self.probe.reached(Step::Permitted);
                 match journal.start(permitted, &stamp) {
                     Ok(started) => return Some(started),
-                    Err(e) => tracing::error!(order = %order.id, error = %e, "order is not started"),
+                    Err(e) => {
+                        tracing::error!(order = %order.id, error = %e, "order is not started");
+                        // After a failed write nobody knows what is on disk: the next start tells.
+                        if journal.broken().is_none() {
+                            let refused = Refused::new(Refusal::NoJournal, e.to_string());
+                            self.say_later(once(order.id, refused, &stamp));
+                        }
+                    }
                 }
             }
-            Err(refused) => {
-                remember(journal, &order, digest, &refused, &stamp);
-            }
+            Err(refused) => self.say_later(remember(journal, &order, digest, &refused, &stamp)),
         }
         None
+    }
+
+    fn say_later(&self, taken: Taken) {
+        if let Taken::Said(event) = taken {
+            lock(&self.unsaid).push(event);
+        }
     }
 
     fn note(&self, order: OrderId, event: Event) {

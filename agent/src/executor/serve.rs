@@ -84,11 +84,14 @@ struct Peer {
     /// Number of the last event that was put into `messages`.
     told: u64,
     reader: tokio::task::JoinHandle<()>,
+    writer: tokio::task::JoinHandle<()>,
 }
 
 impl Drop for Peer {
+    /// Both hold the socket, and the writer waits for as long as the peer does not read.
     fn drop(&mut self) {
         self.reader.abort();
+        self.writer.abort();
     }
 }
 
@@ -238,9 +241,9 @@ impl Server {
         self.next += 1;
         let (messages, outbox) = mpsc::channel(MESSAGES);
         let channel = Arc::new(channel);
-        tokio::spawn(write(Arc::clone(&channel), outbox, Arc::clone(&self.wake)));
+        let writer = tokio::spawn(write(Arc::clone(&channel), outbox, Arc::clone(&self.wake)));
         let reader = tokio::spawn(read(self.next, channel, self.requests.clone()));
-        self.peers.insert(self.next, Peer { messages, told: 0, reader });
+        self.peers.insert(self.next, Peer { messages, told: 0, reader, writer });
         self.last = Instant::now();
     }
 
@@ -286,6 +289,11 @@ impl Server {
     }
 
     fn tell_all(&mut self) {
+        for event in self.core.unsaid() {
+            for peer in self.peers.values() {
+                let _ = peer.messages.try_send(FromExecutor::Event(event.clone()));
+            }
+        }
         let peers: Vec<u64> = self.peers.keys().copied().collect();
         peers.into_iter().for_each(|peer| self.tell(peer));
     }

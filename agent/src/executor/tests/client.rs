@@ -113,6 +113,33 @@ async fn an_unanswered_order_is_handed_over_again_and_an_idle_executor_is_left_a
 }
 
 #[tokio::test]
+async fn an_order_that_is_too_large_or_never_answered_does_not_stay_for_ever() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("executor.sock");
+    let listener = Listener::bind(&path, None).unwrap();
+    let (client, mut reports) = start(&path);
+    let large = SignedOrder { approvals: vec![Bytes(vec![0; 17_000])], ..signed(2) };
+    client.submit(&large).await.unwrap();
+    let Some(Report::Event(event)) = reports.recv().await else { panic!("no report") };
+    assert!(matches!(event.event, Event::Refused { reason: Refusal::Malformed, .. }), "{event:?}");
+    client.submit(&signed(1)).await.unwrap();
+    let mut submitted = 0;
+    for _ in 0..25 {
+        let channel = accept(&listener).await;
+        match hear(&channel).await {
+            ToExecutor::Submit(_) => submitted += 1,
+            other => assert_eq!(other, ToExecutor::Poke),
+        }
+        if submitted == 20 {
+            break;
+        }
+    }
+    assert_eq!(submitted, 20);
+    let channel = accept(&listener).await;
+    assert_eq!(hear(&channel).await, ToExecutor::Poke, "it is not handed over once more");
+}
+
+#[tokio::test]
 async fn packets_over_the_cap_are_an_error_on_either_side() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("executor.sock");

@@ -2,7 +2,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::{Arc, Mutex};
 
-use sysop_common::action::{Action, Event, Refusal, Risk, RunState};
+use sysop_common::action::{Action, Event, ProcessRef, Refusal, Risk, RunState};
 use sysop_common::bytes::Digest;
 use sysop_common::ids::{HostId, OrderId};
 use sysop_common::order::{MAX_LIFE_MS, Order, Origin, SignedOrder};
@@ -85,6 +85,38 @@ fn an_allowed_order_runs_once_and_tells_its_whole_story() {
     let failing = bench.order("fails.service");
     submit(&core, &bench.sign(&failing));
     assert_eq!(words(&core, failing.id), ["accepted", "started", "failed"]);
+}
+
+/// What is logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn no_text_of_an_order_makes_a_line_of_the_log() {
+    let bench = Bench::new();
+    let core = bench.core();
+    let log = Log::default();
+    let sink = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || sink.clone()).finish();
+    tracing::subscriber::with_default(subscriber, || {
+        let reason = "x\nsshd[1]: Accepted".to_owned();
+        submit(&core, &bench.sign(&Order { reason: reason.clone(), ..bench.order("u1.service") }));
+        let process = ProcessRef { pid: 4_000_000, start_ticks: 1, comm: "a\nsshd[1]: Accepted".into() };
+        submit(&core, &bench.sign(&bench.order_of(Action::KillProcess { process })));
+    });
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(text.contains("sshd[1]") && !text.lines().any(|line| line.starts_with("sshd")), "{text}");
 }
 
 #[test]
@@ -266,6 +298,25 @@ fn an_identity_without_a_journal_refuses_everything_until_root_resets_it() {
     submit(&core, &bench.sign(&after));
     assert_eq!(bench.effects("u3.service"), 1);
     assert!(reset(&paths(&bench.dir)).is_err(), "not under a running executor");
+}
+
+#[test]
+fn an_order_is_answered_also_when_the_journal_is_full() {
+    let bench = Bench::new();
+    let core = bench.core();
+    let answered = |order: &Order| match submit(&core, &bench.sign(order)) {
+        Taken::Said(event) => Some(event),
+        _ => core.unsaid().into_iter().find(|event| event.order == order.id),
+    };
+    // Nobody acknowledges, so each refusal stays.
+    let said = (0..1_100).find_map(|_| answered(&bench.order("nginx.service")));
+    let Some(event) = said else { panic!("no answer") };
+    let Event::Refused { reason, .. } = event.event else { panic!("{event:?}") };
+    assert_eq!((reason, event.number), (Refusal::NoJournal, 0));
+    // What is allowed still has room.
+    let allowed = bench.order("u1.service");
+    submit(&core, &bench.sign(&allowed));
+    assert_eq!(bench.effects("u1.service"), 1);
 }
 
 #[test]

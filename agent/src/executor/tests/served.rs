@@ -124,6 +124,13 @@ async fn a_hostile_collector_costs_a_connection_and_nothing_else() {
         let end = tokio::time::timeout(Duration::from_secs(10), peer.receive()).await.unwrap();
         assert!(matches!(end, Ok(None) | Err(_)), "{end:?}");
     }
+    // There is something to tell, to whoever asks.
+    let (collector, mut reports) = client(&bench);
+    for unit in ["u7.service", "u8.service", "u9.service"] {
+        collector.submit(&bench.sign(&bench.order(unit))).await.unwrap();
+        while !matches!(next_event(&mut reports).await.event, Event::Checked { .. }) {}
+    }
+    drop((collector, reports));
     // Many who connect and never read, and one who floods: the next one is still served.
     let mut silent = Vec::new();
     for _ in 0..20 {
@@ -139,7 +146,12 @@ async fn a_hostile_collector_costs_a_connection_and_nothing_else() {
     let (collector, mut reports) = client(&bench);
     let order = bench.order("u1.service");
     collector.submit(&bench.sign(&order)).await.unwrap();
+    while next_event(&mut reports).await.order != order.id {}
     while !matches!(next_event(&mut reports).await.event, Event::Checked { .. }) {}
     assert_eq!(bench.effects("u1.service"), 1);
+    // Those that were put out are let go of, although they have read nothing.
+    let first = &silent[0];
+    let gone = async { while let Ok(Some(_)) = first.receive().await {} };
+    tokio::time::timeout(Duration::from_secs(10), gone).await.expect("its socket is still held");
     served.abort();
 }
