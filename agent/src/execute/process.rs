@@ -39,7 +39,7 @@ fn see(pid: u32) -> Option<ProcessFacts> {
         comm: stat.comm,
         uids,
         user: user_name(uids[1]),
-        unit: procfs::unit(pid),
+        units: procfs::units(pid),
         kernel: stat.kernel,
         ours: procfs::is_ours(pid),
         pidfd: false,

@@ -50,21 +50,22 @@ pub(super) fn parse_uids(text: &str) -> Option<[u32; 4]> {
     numbers.try_into().ok()
 }
 
-/// The innermost unit of a process, by its control group.
-pub(super) fn unit(pid: u32) -> Option<String> {
-    parse_unit(&read(pid, "cgroup")?)
+/// The units of a process by its control groups, the outermost first.
+pub(super) fn units(pid: u32) -> Vec<String> {
+    parse_units(&read(pid, "cgroup").unwrap_or_default())
 }
 
-pub(super) fn parse_unit(text: &str) -> Option<String> {
-    let systemd = text.lines().find_map(|line| line.split_once(":name=systemd:"));
-    let path = match systemd {
-        Some((_, path)) => path,
-        None => text.lines().find_map(|line| line.strip_prefix("0::"))?,
-    };
+/// Every part of a path counts that could be a unit: below a unit with groups of its own anybody may call
+/// a group what he likes, but the unit's own name stays in the path.
+pub(super) fn parse_units(text: &str) -> Vec<String> {
+    let of_systemd = |line: &&str| line.starts_with("0::") || line.contains(":name=systemd:");
+    let paths = text.lines().filter(of_systemd).filter_map(|line| line.splitn(3, ':').nth(2));
     let is_unit = |part: &&str| {
         [".service", ".scope", ".socket", ".mount", ".swap"].iter().any(|end| part.ends_with(end))
     };
-    path.split('/').rfind(is_unit).map(str::to_owned)
+    // Names that could be taken for the kernel's own files are led by an underscore.
+    let plain = |part: &str| part.strip_prefix('_').unwrap_or(part).to_owned();
+    paths.flat_map(|path| path.split('/')).filter(is_unit).map(plain).collect()
 }
 
 /// Whether `pid` is this process or one that it descends from.

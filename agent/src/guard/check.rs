@@ -47,12 +47,24 @@ pub struct History {
 }
 
 /// An action that started a while ago.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PastStart {
     /// How long ago, in ms; counted without the wall clock where that is possible.
     pub ago_ms: u64,
-    /// Whether it was the same action on the same target.
-    pub same: bool,
+    /// Which.
+    pub action: Action,
+}
+
+impl PastStart {
+    /// Whether it was the same action on the same target: a unit is one whatever name it was called by.
+    fn is_same(&self, action: &Action, facts: &Facts) -> bool {
+        let unit = |action: &Action| action.unit().map(UnitName::as_str).map(str::to_owned);
+        let same_unit = match (unit(&self.action), facts) {
+            (Some(past), Facts::Service(seen)) => seen.id == past || seen.names.contains(&past),
+            _ => false,
+        };
+        self.action.name() == action.name() && (same_unit || self.action.target() == action.target())
+    }
 }
 
 /// Why an order goes no further.
@@ -177,7 +189,7 @@ pub fn check(
     let result = policy
         .allows(&order.action, &facts, order.origin)
         .and_then(|()| approvals(order))
-        .and_then(|()| rate(order, policy, history))
+        .and_then(|()| rate(order, policy, &facts, history))
         .and_then(|()| pre_check(&order.action, order.origin, &facts));
     match result {
         Ok(()) => Ok(Permitted { order: admitted.order, digest: admitted.digest, facts }),
@@ -197,7 +209,7 @@ fn approvals(order: &Order) -> Result<(), Refused> {
     Ok(())
 }
 
-fn rate(order: &Order, policy: &Policy, history: &History) -> Result<(), Refused> {
+fn rate(order: &Order, policy: &Policy, facts: &Facts, history: &History) -> Result<(), Refused> {
     let hour = HOUR_MS.unsigned_abs();
     let within: Vec<_> = history.starts.iter().filter(|start| start.ago_ms < hour).collect();
     let ceiling = usize::try_from(policy.actions_per_hour()).unwrap_or(usize::MAX);
@@ -213,7 +225,8 @@ fn rate(order: &Order, policy: &Policy, history: &History) -> Result<(), Refused
         ));
     }
     let cool_down = u64::from(order.action.entry().cool_down_s) * 1_000;
-    let last = history.starts.iter().filter(|start| start.same).map(|start| start.ago_ms).min();
+    let same = |start: &&PastStart| start.is_same(&order.action, facts);
+    let last = history.starts.iter().filter(same).map(|start| start.ago_ms).min();
     match last {
         Some(ago) if ago < cool_down => Err(Refused::new(
             Refusal::RateLimited,

@@ -75,8 +75,9 @@ pub struct ProcessFacts {
     pub uids: [u32; 4],
     /// Name of the effective user, when it has one.
     pub user: Option<String>,
-    /// The unit that it runs in.
-    pub unit: Option<String>,
+    /// The units that it runs in, the outermost first: one within another where a unit has groups of its
+    /// own, as a user's manager does.
+    pub units: Vec<String>,
     /// Whether it is a thread of the kernel.
     pub kernel: bool,
     /// Whether it is the executor itself or an ancestor of it.

@@ -166,7 +166,7 @@ impl Policy {
             Facts::Process(process) if process.ours || process.kernel => {
                 return refuse("the process belongs to this program, to init or to the kernel".into());
             }
-            Facts::Process(process) => targets.extend(process.unit.as_deref()),
+            Facts::Process(process) => targets.extend(process.units.iter().map(String::as_str)),
             Facts::Temp(_) | Facts::Unseen(_) => {}
         }
         if let Action::KillProcess { process } = action
@@ -269,7 +269,8 @@ fn lines_to_add(action: &Action, facts: &Facts, origin: Origin) -> String {
             lines += &format!("processes = [{}]\n", text(&process.comm));
             if let Facts::Process(seen) = facts {
                 let user = seen.user.clone().unwrap_or_else(|| seen.uids[1].to_string());
-                lines += &format!("users = [{}]\n", text(&user));
+                let why = if seen.user.is_some() { "" } else { " # its name is not in /etc/passwd" };
+                lines += &format!("users = [{}]{why}\n", text(&user));
             }
         }
         Action::CleanupTempFiles { root, max_bytes, .. } => {

@@ -1,11 +1,13 @@
 //! The first policy, written at enrolment: it monitors, and allows what the owner named.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::str::FromStr;
 
 use sysop_common::action::{CATALOGUE, entry_by_name};
 use sysop_common::query::QUERY_NAMES;
 
+use super::parse::{self, PolicyError};
 use super::rules::{DEFAULT_ACTIONS_PER_HOUR, DEFAULT_MAX_BYTES, MAX_ACTIONS_PER_HOUR};
 
 /// What an owner allows at enrolment: `restart_service=nginx.service,php*-fpm.service`. A group of
@@ -17,10 +19,16 @@ pub struct AllowClass {
     targets: Vec<String>,
 }
 
-/// A class that there is not.
+/// A class that there is not, or that its targets do not fit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} cannot be allowed; write services, or one of {names}, with =TARGET,… to narrow it", names = names())]
-pub struct ClassError(String);
+pub enum ClassError {
+    /// There is no such action.
+    #[error("{0:?} cannot be allowed; write services, or one of {names}, with =TARGET,… to narrow it", names = names())]
+    Unknown(String),
+    /// No policy can say that.
+    #[error("{0:?} cannot be allowed: {1}")]
+    Target(String, String),
+}
 
 fn names() -> String {
     CATALOGUE.iter().map(|entry| entry.name).collect::<Vec<_>>().join(", ")
@@ -30,7 +38,8 @@ impl FromStr for AllowClass {
     type Err = ClassError;
 
     fn from_str(text: &str) -> Result<Self, ClassError> {
-        let error = || ClassError(text.chars().take(80).collect());
+        let said: String = text.chars().take(80).collect();
+        let error = || ClassError::Unknown(said.clone());
         let (name, targets) = text.split_once('=').map_or((text, None), |(name, list)| (name, Some(list)));
         let actions = match name {
             "services" => vec!["restart_service", "start_service"],
@@ -41,7 +50,15 @@ impl FromStr for AllowClass {
         if targets.iter().any(|target| target.is_empty() || target.contains(['"', '\\', '\n'])) {
             return Err(error());
         }
-        Ok(Self { actions, targets })
+        let class = Self { actions, targets };
+        // Found out now, not when the host is enrolled and the token spent.
+        match parse::parse(Path::new("--allow"), &template(std::slice::from_ref(&class))) {
+            Ok(_) => Ok(class),
+            Err(PolicyError::Text { key, problem, .. }) => {
+                Err(ClassError::Target(said, format!("{key}: {problem}")))
+            }
+            Err(e) => Err(ClassError::Target(said, e.to_string())),
+        }
     }
 }
 
@@ -75,7 +92,8 @@ pub fn template(allow: &[AllowClass]) -> String {
                  # [[allow]]\n\
                  # action = \"kill_process\"\n\
                  # processes = [\"java\"]              # short names, as in /proc/PID/comm\n\
-                 # users = [\"app\"]                   # without this: any user but root\n\
+                 # users = [\"app\"]                   # without this: any user but root; of a directory\n\
+                 #                                   # service (LDAP, SSSD) write the number: \"10042\"\n\
                  #\n\
                  # [[allow]]\n\
                  # action = \"cleanup_temp_files\"\n\

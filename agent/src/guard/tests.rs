@@ -152,6 +152,9 @@ fn the_first_policy_is_valid_and_allows_no_more_than_was_named() {
     assert!(grants.allow.iter().all(|allowed| !allowed.automatic));
     assert_eq!(grants.allow[0].units, ["nginx.service", "php*-fpm.service"]);
     assert!("reboot".parse::<AllowClass>().is_err() && "services=a\"b".parse::<AllowClass>().is_err());
+    let wrong = |class: &str| class.parse::<AllowClass>().unwrap_err().to_string();
+    assert!(wrong("restart_service=nginx").contains("write \"nginx.service\""));
+    assert!(wrong("cleanup_temp_files=/home").contains("must be /tmp or /var/tmp"));
 }
 
 #[test]
@@ -264,8 +267,10 @@ fn processes_are_ended_only_when_they_are_the_same_and_somebody_else_s() {
     assert_eq!(change(&|f| f.start_ticks = 8), Some(Refusal::PreCheckFailed));
     assert_eq!(change(&|f| f.comm = "perl".into()), Some(Refusal::PreCheckFailed));
     assert_eq!(change(&|f| f.uids = [33, 33, 0, 33]), Some(Refusal::ParameterNotAllowed));
-    assert_eq!(change(&|f| f.unit = Some("ssh.service".into())), Some(Refusal::Protected));
-    assert_eq!(change(&|f| f.unit = Some("postgresql@15.service".into())), Some(Refusal::Protected));
+    assert_eq!(change(&|f| f.units = vec!["ssh.service".into()]), Some(Refusal::Protected));
+    assert_eq!(change(&|f| f.units = vec!["postgresql@15.service".into()]), Some(Refusal::Protected));
+    let within = |f: &mut ProcessFacts| f.units = vec!["user@1000.service".into(), "x.service".into()];
+    assert_eq!(change(&within), Some(Refusal::Protected));
     assert_eq!(change(&|f| f.ours = true), Some(Refusal::Protected));
     assert_eq!(change(&|f| f.kernel = true), Some(Refusal::Protected));
     assert_eq!(change(&|f| f.pidfd = false), Some(Refusal::PreCheckFailed));
@@ -291,16 +296,30 @@ fn lease_journal_risk_and_rate_each_refuse_for_their_own_reason() {
     assert_eq!(with(&|o, _| o.risk = Risk::High), Some(Refusal::NeedsApproval));
     assert_eq!(with(&|o, _| o.not_before = NOW.plus(1)), Some(Refusal::NotYet));
     assert_eq!(with(&|o, _| o.expires = NOW.plus(-1)), Some(Refusal::Expired));
-    let starts = |ago_ms, same, count| vec![PastStart { ago_ms, same }; count];
-    assert_eq!(with(&|_, h| h.starts = starts(1, false, 3)), Some(Refusal::RateLimited));
-    assert_eq!(with(&|_, h| h.starts = starts(HOUR_MS.unsigned_abs(), false, 3)), None);
-    assert_eq!(with(&|_, h| h.starts = starts(29_999, true, 1)), Some(Refusal::RateLimited));
-    assert_eq!(with(&|_, h| h.starts = starts(30_000, true, 1)), None);
+    let starts = |ago_ms, unit, count| vec![PastStart { ago_ms, action: restart(unit) }; count];
+    assert_eq!(with(&|_, h| h.starts = starts(1, "other.service", 3)), Some(Refusal::RateLimited));
+    assert_eq!(with(&|_, h| h.starts = starts(HOUR_MS.unsigned_abs(), "other.service", 3)), None);
+    assert_eq!(with(&|_, h| h.starts = starts(29_999, "nginx.service", 1)), Some(Refusal::RateLimited));
+    assert_eq!(with(&|_, h| h.starts = starts(30_000, "nginx.service", 1)), None);
     let known = History { known: Some(Digest([1; 32])), ..History::default() };
     assert!(matches!(
         admit(order(restart("nginx.service"), Origin::Person), Digest([1; 32]), &known, NOW),
         Err(Verdict::Duplicate)
     ));
+}
+
+#[test]
+fn a_unit_cools_down_whatever_name_it_is_called_by() {
+    let started =
+        |unit| History { starts: vec![PastStart { ago_ms: 1, action: restart(unit) }], ..History::default() };
+    let again = |past| {
+        let mut facts = unit("nginx.service");
+        facts.names.push("web.service".into());
+        let order = order(restart("nginx.service"), Origin::Person);
+        decide(order, Facts::Service(facts), &started(past)).err().map(|refused| refused.reason)
+    };
+    assert_eq!(again("web.service"), Some(Refusal::RateLimited));
+    assert_eq!(again("php8-fpm.service"), None);
 }
 
 #[test]

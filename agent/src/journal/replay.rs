@@ -89,14 +89,13 @@ impl State {
     }
 
     pub(super) fn history(&self, order: &Order, now: &Stamp) -> History {
-        let target = (order.action.name(), order.action.target());
         let starts = self
             .orders
             .values()
             .filter(|known| known.has_started())
             .map(|known| PastStart {
                 ago_ms: known.first.stamp.until(now),
-                same: (known.first.action.name(), known.first.action.target()) == target,
+                action: known.first.action.clone(),
             })
             .filter(|start| start.ago_ms < HOUR_MS.unsigned_abs())
             .collect();

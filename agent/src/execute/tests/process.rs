@@ -96,9 +96,9 @@ fn hostile_names_in_proc_are_data_only() {
     assert_eq!(procfs::parse_uids("Name:\tx\\nUid:\t1\nUid:\t0\t1\t2\t3\n"), Some([0, 1, 2, 3]));
     assert_eq!(procfs::parse_uids("Uid:\t0\t1\n"), None);
     let v1 = "5:memory:/system.slice\n1:name=systemd:/system.slice/nginx.service\n0::/\n";
-    assert_eq!(procfs::parse_unit(v1).as_deref(), Some("nginx.service"));
-    assert_eq!(procfs::parse_unit("0::/system.slice/ssh.service\n").as_deref(), Some("ssh.service"));
+    assert_eq!(procfs::parse_units(v1), ["nginx.service"]);
+    assert_eq!(procfs::parse_units("0::/system.slice/_cpu.service\n"), ["cpu.service"]);
     let nested = "0::/user.slice/user-0.slice/user@0.service/app.slice/x.service/inner\n";
-    assert_eq!(procfs::parse_unit(nested).as_deref(), Some("x.service"));
-    assert_eq!(procfs::parse_unit("0::/\n"), None);
+    assert_eq!(procfs::parse_units(nested), ["user@0.service", "x.service"]);
+    assert!(procfs::parse_units("0::/\n").is_empty());
 }
