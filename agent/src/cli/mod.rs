@@ -14,12 +14,16 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{Config, DEFAULT_FILE, Layers, Log, SAMPLE};
 use crate::executor;
 use crate::guard::Policy;
+use crate::guard::owned::{self, OwnedError, Reach};
 use crate::run::notify::Notifier;
 use crate::sample::{Sampler, show::Pair};
 use output::{Failure, say};
 
 /// Where the executor's journal is.
 const EXECUTOR_STATE: &str = "/var/lib/sysop-executor";
+
+/// Most bytes of a settings file that the executor reads.
+const MAX_SETTINGS: usize = 1 << 20;
 
 /// The light agent of Smart System Operator.
 #[derive(Debug, Parser)]
@@ -135,10 +139,12 @@ impl Cli {
             }
             Command::Execute(execute) if execute.reset => {
                 must_be_root(self.root.as_deref())?;
+                self.guarded_settings()?;
                 executor::reset(&self.executor_paths(&execute.state)?).map_err(Failure::of)?;
                 say("The journal is new. Orders made before now are refused.")
             }
             Command::Execute(execute) => {
+                self.guarded_settings()?;
                 let paths = self.executor_paths(&execute.state)?;
                 let options = executor::Options::new(paths, execute.socket.clone());
                 block_on(executor::serve(options))
@@ -188,6 +194,15 @@ impl Cli {
             config.paths = config.paths.below(root);
         }
         Ok(config)
+    }
+
+    /// Refuses a settings file that others may write: it says where policy and trust are.
+    fn guarded_settings(&self) -> Result<(), Failure> {
+        match owned::read(&self.config_file(), MAX_SETTINGS, Reach::Path) {
+            Ok(_) => Ok(()),
+            Err(OwnedError::Missing(_)) if self.config.is_none() => Ok(()),
+            Err(e) => Err(Failure::new(format!("settings are not used: {e}"))),
+        }
     }
 
     fn executor_paths(&self, state: &Path) -> Result<executor::Paths, Failure> {

@@ -3,6 +3,8 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use crate::sample::is_unsafe;
+
 /// A command could not do its work.
 #[derive(Debug)]
 pub(super) struct Failure(String);
@@ -20,7 +22,7 @@ impl Failure {
     /// Says why, on standard error; exit status 1.
     pub(super) fn report(&self) -> ExitCode {
         // Nobody may be listening.
-        let _ = writeln!(std::io::stderr(), "sysop-agent: {}", self.0);
+        let _ = writeln!(std::io::stderr(), "sysop-agent: {}", clean(&self.0));
         ExitCode::FAILURE
     }
 }
@@ -38,11 +40,28 @@ pub(super) fn say(text: &str) -> Result<ExitCode, Failure> {
 
 /// As [`say`], with an exit status that is part of the answer.
 pub(super) fn say_with(text: &str, code: ExitCode) -> Result<ExitCode, Failure> {
-    match writeln!(std::io::stdout(), "{}", text.trim_end()) {
+    match writeln!(std::io::stdout(), "{}", clean(text.trim_end())) {
         // `sysop-agent status | head -1`
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Failure::new(format!("standard output: {e}")))
         }
         _ => Ok(code),
+    }
+}
+
+/// Parts of what is said come from a controller, or from the agent that talks to it: none of it may tell
+/// root's terminal what to do.
+fn clean(text: &str) -> String {
+    text.chars().map(|c| if is_unsafe(c) && !matches!(c, '\n' | '\t') { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_controller_says_moves_no_cursor() {
+        let told = clean("last: closed\u{1b}]0;x\u{7}\u{9b}2J\rrunning\u{202e}\n\tnext");
+        assert_eq!(told, "last: closed\u{fffd}]0;x\u{fffd}\u{fffd}2J\u{fffd}running\u{fffd}\n\tnext");
     }
 }

@@ -39,6 +39,23 @@ fn paths_are_taken_below_the_root_and_settings_from_flags() {
 }
 
 #[test]
+fn the_executor_takes_no_settings_that_others_may_write() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().to_str().unwrap();
+    let execute = cli(&["--root", root, "execute"]).unwrap();
+    assert!(execute.guarded_settings().is_ok(), "none is the default");
+    let file = execute.config_file();
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(&file, "").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(execute.guarded_settings().is_ok());
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o664)).unwrap();
+    let error = execute.guarded_settings().unwrap_err().to_string();
+    assert!(error.contains("chmod go-w"), "{error}");
+}
+
+#[test]
 fn a_setting_is_written_where_the_file_documents_it() {
     let text = with_setting(crate::config::SAMPLE, "controller", "ops.example.org:8443");
     let text = with_setting(&text, "host.name", "web \"1\"");

@@ -1,9 +1,12 @@
 //! How the agent is, in a small file for `sysop-agent status`.
 
+use std::io::Read as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use sysop_common::ids::{Epoch, HostId};
 use sysop_common::time::UnixMs;
@@ -23,6 +26,8 @@ const PERIOD: Duration = Duration::from_secs(2);
 const REFRESH_MS: i64 = 8_000;
 /// A file that is older than this was left by an agent that is gone.
 pub const STALE_MS: i64 = 20_000;
+/// Most bytes of the file.
+const MAX_REPORT: u64 = 64 * 1024;
 /// Without a sample for this long the watchdog is not fed: longer than the longest interval.
 const LONGEST_SILENCE: Duration = Duration::from_secs(150);
 
@@ -117,10 +122,18 @@ pub fn path(config: &Config) -> PathBuf {
     config.paths.runtime.join("agent.json")
 }
 
-/// The last report, if there is one that can be read.
+/// The last report, if there is one that can be read. The agent's user writes it and root reads it: what
+/// is no regular file, or a large one, is none.
 #[must_use]
 pub fn read(config: &Config) -> Option<Report> {
-    serde_json::from_slice(&std::fs::read(path(config)).ok()?).ok()
+    let no_wait = i32::try_from((OFlags::NONBLOCK | OFlags::NOFOLLOW).bits()).unwrap_or_default();
+    let file = std::fs::OpenOptions::new().read(true).custom_flags(no_wait).open(path(config)).ok()?;
+    if !file.metadata().ok()?.is_file() {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_REPORT).read_to_end(&mut bytes).ok()?;
+    serde_json::from_slice(&bytes).ok()
 }
 
 pub(super) fn remove(config: &Config) {

@@ -28,6 +28,20 @@ async fn an_agent_that_is_not_enrolled_says_what_to_do_and_its_future_may_move_b
 }
 
 #[test]
+fn a_status_file_that_is_no_file_holds_nobody_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = Config::in_directory("127.0.0.1:1", directory.path());
+    let path = status::path(&config);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let mode = rustix::fs::Mode::from_raw_mode(0o644);
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    assert!(status::read(&config).is_none());
+    std::fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+    assert!(status::read(&config).is_none());
+}
+
+#[test]
 fn the_service_manager_is_told() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("notify");

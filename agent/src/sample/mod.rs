@@ -43,6 +43,7 @@ use sysop_common::wire::Inventory;
 
 pub use crate::config::Redaction;
 
+pub(crate) use self::sensor::is_unsafe;
 use self::sensor::{Cycle, Health, Output, Sensor};
 
 /// Slow facts are looked at this often.
@@ -163,9 +164,20 @@ impl Sampler {
     /// A sampler that has not looked yet.
     #[must_use]
     pub fn new(roots: Roots, options: Options) -> Self {
+        Self::with(roots, options, |_| true)
+    }
+
+    /// As [`Sampler::new`], with those sensors only whose name is among `names`.
+    #[must_use]
+    pub fn only(roots: Roots, options: Options, names: &[&str]) -> Self {
+        Self::with(roots, options, |name| names.contains(&name))
+    }
+
+    fn with(roots: Roots, options: Options, wanted: impl Fn(&str) -> bool) -> Self {
         let slot = |sensor| Slot { sensor, output: Output::default(), took: Duration::ZERO, error: None };
+        let sensors = registry(&roots, options).into_iter().filter(|sensor| wanted(sensor.name()));
         Self {
-            slots: registry(&roots, options).into_iter().map(slot).collect(),
+            slots: sensors.map(slot).collect(),
             roots,
             schema: Arc::default(),
             number: 0,
