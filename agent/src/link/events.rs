@@ -14,6 +14,8 @@ const RESEND: Duration = Duration::from_secs(10);
 /// Events that are not acknowledged.
 #[derive(Debug, Default)]
 pub(super) struct Events {
+    /// Some found no room.
+    dropped: bool,
     waiting: BTreeMap<(OrderId, u64), (OrderEvent, Option<Instant>)>,
 }
 
@@ -27,6 +29,7 @@ impl Events {
         if self.waiting.len() == MAX {
             // Ids are ordered by time: the newest order waits for the next report.
             self.waiting.pop_last();
+            self.dropped = true;
         }
         self.waiting.insert(key, (event, None));
     }
@@ -34,6 +37,11 @@ impl Events {
     /// The controller has stored an order's events up to a number.
     pub(super) fn acknowledged(&mut self, order: OrderId, number: u64) {
         self.waiting.retain(|(id, n), _| *id != order || *n > number);
+    }
+
+    /// Whether events that found no room may be asked for again: true once, when there is much room.
+    pub(super) fn has_room_again(&mut self) -> bool {
+        self.waiting.len() <= MAX / 2 && std::mem::take(&mut self.dropped)
     }
 
     /// A new session: everything is to be said again.
@@ -99,5 +107,9 @@ mod tests {
         (0..1000).for_each(|n| events.add(event(n, 1)));
         assert_eq!(events.waiting.len(), MAX);
         assert!(events.waiting.contains_key(&(event(0, 1).order, 1)));
+        assert!(!events.has_room_again());
+        (0..200).for_each(|n| events.acknowledged(event(n, 1).order, 1));
+        assert!(events.has_room_again(), "what found no room is asked for again");
+        assert!(!events.has_room_again(), "once");
     }
 }

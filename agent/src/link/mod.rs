@@ -43,6 +43,8 @@ use session::Loss;
 pub enum Ask {
     /// A session was accepted: say what the host is, and what is not acknowledged.
     Opened,
+    /// There is room again for events that found none: the executor's journal has them.
+    EventsAgain,
     /// An order, undecided and unchecked.
     Order(Box<SignedOrder>),
     /// An order is withdrawn.

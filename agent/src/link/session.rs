@@ -215,7 +215,9 @@ impl Carrier<'_> {
         let latest = now + Duration::from_secs(60);
         // A stream without room is looked at again soon.
         let held = self.held.is_some().then(|| now + Duration::from_millis(50));
-        [self.session.deadline(), self.link.events.deadline().filter(|_| self.session.is_welcomed()), held]
+        // While nothing can be put, an event that is due would make this turn in circles.
+        let can_say = self.session.is_welcomed() && self.session.has_room() && self.written == self.out.len();
+        [self.session.deadline(), self.link.events.deadline().filter(|_| can_say), held]
             .into_iter()
             .flatten()
             .fold(latest, Instant::min)
@@ -241,6 +243,9 @@ impl Carrier<'_> {
             Effect::Query(request) => self.link.ask(Ask::Query(request)),
             Effect::EventStored(order, number) => {
                 self.link.events.acknowledged(order, number);
+                if self.link.events.has_room_again() {
+                    self.link.ask(Ask::EventsAgain);
+                }
                 self.link.ask(Ask::EventStored(order, number));
             }
         }

@@ -116,6 +116,7 @@ impl Duties {
                 self.renew().await;
                 self.executor.poke().await
             }
+            Ask::EventsAgain => self.executor.poke().await,
             Ask::Order(order) => self.executor.submit(&order).await,
             Ask::Cancel(order) => self.executor.cancel(order).await,
             Ask::EventStored(order, number) => self.executor.acknowledge(order, number).await,

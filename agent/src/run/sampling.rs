@@ -105,21 +105,37 @@ pub(super) fn boot_id(root: &Path) -> String {
     text.trim().chars().take(64).collect()
 }
 
+/// When a sample was taken, by both clocks, and the interval in force then.
+#[derive(Clone, Copy)]
+struct Look {
+    at: UnixMs,
+    boot: Duration,
+    interval: Duration,
+}
+
+impl Look {
+    /// Whether `next` is so late that samples are missing, by the longer of both intervals: in between
+    /// the interval may have changed.
+    fn is_stalled_until(&self, next: &Self) -> bool {
+        let longest = self.interval.max(next.interval);
+        next.boot.saturating_sub(self.boot) > longest * 3 + Duration::from_secs(2)
+    }
+}
+
 fn sample(mut sampler: Sampler, spool: &Spool, shared: &Shared) {
-    let (mut due, mut last): (Instant, Option<(UnixMs, Duration)>) = (Instant::now(), None);
+    let (mut due, mut last): (Instant, Option<Look>) = (Instant::now(), None);
     while let Some(interval) = wait(shared, &mut due) {
         let now = UnixMs::from_system(SystemTime::now());
         let boot = since_boot();
-        if let Some((at, before)) = last
-            && boot.saturating_sub(before) > interval * 3 + Duration::from_secs(2)
-        {
-            spool.stalled(at.min(now), now);
+        let this = Look { at: now, boot, interval };
+        if let Some(last) = last.filter(|last| last.is_stalled_until(&this)) {
+            spool.stalled(last.at.min(now), now);
         }
         sampler.set_spool_bytes(spool.depth().bytes);
         let observation = sampler.tick(spool.next_seq(), now);
         spool.append(&observation.schema, observation.tick);
         shared.beat.count.fetch_add(1, Ordering::Relaxed);
-        let first = last.replace((now, boot)).is_none();
+        let first = last.replace(this).is_none();
         due += if first { FIRST.min(interval) } else { interval };
         // After a look that took too long, the next comes a whole interval later, not all at once.
         if due < Instant::now() {
@@ -153,4 +169,22 @@ fn since_boot() -> Duration {
     let time = rustix::time::clock_gettime(ClockId::Boottime);
     let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
     Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interval_that_changes_is_no_stall() {
+        let look = |boot, interval| Look {
+            at: UnixMs(0),
+            boot: Duration::from_secs(boot),
+            interval: Duration::from_secs(interval),
+        };
+        assert!(!look(0, 60).is_stalled_until(&look(41, 10)));
+        assert!(!look(0, 10).is_stalled_until(&look(60, 60)));
+        assert!(!look(0, 10).is_stalled_until(&look(32, 10)));
+        assert!(look(0, 10).is_stalled_until(&look(33, 10)));
+    }
 }
