@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 pub use agents::Agents;
 pub use auth::{Auth, InitSecret, LEAST_CHARACTERS, weak_password};
-pub use model::{ApiKey, Endpoint, Limits, Model, Price, ServerKind, Timeouts, is_private};
+pub use model::{ApiKey, CHANGEABLE, Endpoint, Limits, Model, Price, ServerKind, Timeouts, is_private};
 pub use network::Network;
 pub use retention::Retention;
 pub use server::{Environment, Https, LogFormat, Server};

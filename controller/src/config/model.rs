@@ -1,5 +1,6 @@
 //! The model that may advise: which server, with which key, how much it may cost.
 
+mod change;
 mod parse;
 
 use std::fmt;
@@ -14,6 +15,7 @@ use parse::{
     currency, endpoint, language, model_name, money, prices, seconds_or_duration, server, version, whole,
 };
 
+pub use change::CHANGEABLE;
 pub use parse::is_private;
 
 /// `[model]`.

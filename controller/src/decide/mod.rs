@@ -16,6 +16,7 @@ pub mod policy;
 pub mod risk;
 mod save;
 mod setting;
+mod trust;
 
 use std::time::Duration;
 
@@ -36,6 +37,8 @@ pub use policy::{granted, policy_line};
 pub use setting::{
     end_maintenance, remove_assignment, set_assignment, set_automation, set_busy_hours, set_maintenance,
 };
+
+pub use trust::{NOTE_CHARS, give_feedback, lift_demotion, set_model_note};
 
 /// Looks this often without being woken.
 const PERIOD: Duration = Duration::from_secs(30);
@@ -83,6 +86,7 @@ pub async fn run(ctx: Ctx, mut shutdown: watch::Receiver<bool>) {
 /// When the store fails; what was decided before stays.
 pub async fn look(ctx: &Ctx) -> Result<(), StoreError> {
     let open = incidents::open(&mut *ctx.db.reader().await?).await?;
+    trust::look(ctx, &open).await?;
     for incident in open.iter().filter(|incident| incident.host.is_some() && !incident.offers.is_empty()) {
         match save::decide(ctx, incident.id).await {
             // A person was faster; their signal brings the next look.

@@ -34,6 +34,8 @@ pub struct Inputs<'a> {
     pub known: bool,
     /// Whether an action on the incident failed, or its outcome is unknown.
     pub failed_before: bool,
+    /// Why runs of the action for such trouble are not trusted any more.
+    pub doubt: Option<&'a str>,
     /// What was spent.
     pub spent: &'a Spent,
 }
@@ -74,6 +76,9 @@ pub enum Wait {
     /// The agent does not have this catalogue entry.
     #[error("the agent does not know this version of {0}; update the agent")]
     UnknownAction(&'static str),
+    /// Its runs stopped helping.
+    #[error("{0}; an admin can trust it again under Settings")]
+    Demoted(String),
     /// Something failed before.
     #[error("an earlier action on this incident failed or was not seen to help")]
     FailedBefore,
@@ -104,6 +109,7 @@ pub fn waits(inputs: &Inputs<'_>) -> Vec<Wait> {
     unless(inputs.fresh, Wait::Stale);
     unless(inputs.known, Wait::UnknownAction(name));
     unless(!inputs.failed_before, Wait::FailedBefore);
+    unless(inputs.doubt.is_none(), Wait::Demoted(inputs.doubt.unwrap_or_default().to_owned()));
     if !inputs.grants.executor {
         waits.push(Wait::MonitorOnly);
     } else if !granted(inputs.grants, inputs.action, inputs.process_user, false) {

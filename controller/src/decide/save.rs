@@ -11,7 +11,7 @@ use super::load::{Scene, past, spent};
 use super::plan::{self, Judged, Planned};
 use super::policy::{Inputs, Wait, waits};
 use super::risk::Assessed;
-use super::{APPROVED_LIFE_MS, Ctx, FRESH_MS};
+use super::{APPROVED_LIFE_MS, Ctx, FRESH_MS, trust};
 use crate::audit::Record;
 use crate::store::incidents::{self, Incident};
 use crate::store::runs::{self, NewRun, RiskFactor, Run};
@@ -77,6 +77,7 @@ async fn evaluate(
     for offer in &incident.offers {
         let risk = scene.assess(&mut *conn, &offer.action, Some(offer.risk)).await?;
         let user = scene.process_user(&offer.action);
+        let doubt = trust::doubt(&mut *conn, offer.action.name(), incident.category).await?;
         let inputs = Inputs {
             action: &offer.action,
             risk: risk.risk,
@@ -90,6 +91,7 @@ async fn evaluate(
             process_user: user.as_deref(),
             known: scene.knows(&offer.action),
             failed_before,
+            doubt: doubt.as_deref(),
             spent: &spent,
         };
         let waits = waits(&inputs);

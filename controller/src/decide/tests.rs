@@ -107,6 +107,7 @@ proptest! {
             process_user: Some("www-data"),
             known: holds[6],
             failed_before: !holds[11],
+            doubt: None,
             spent: &spent,
         };
         let unit_ok = holds[10] || action.unit().is_none();

@@ -82,6 +82,7 @@ struct Inner {
     controller: ControllerId,
     dispatch: Arc<DispatchKey>,
     host_life_ms: i64,
+    key: KeyFile,
 }
 
 impl std::fmt::Debug for Identity {
@@ -118,9 +119,37 @@ impl Identity {
         let ca = issue::load_ca(&row.certificate, &key.unwrap(CA_PLACE, &row.wrapped_key, "CA key")?)?;
         let controller = controller_id(data_dir)?;
         let dispatch = Arc::new(dispatch_key(db, &key, &ca, controller, now).await?);
-        let inner =
-            Inner { db: db.clone(), ca, ca_certificate: row.certificate, controller, dispatch, host_life_ms };
+        let inner = Inner {
+            db: db.clone(),
+            ca,
+            ca_certificate: row.certificate,
+            controller,
+            dispatch,
+            host_life_ms,
+            key,
+        };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Wraps a secret for the place named `place`: with the database alone nobody opens it.
+    ///
+    /// # Errors
+    /// When the system gives no random bytes.
+    pub fn seal(&self, place: &str, secret: &[u8]) -> Result<Vec<u8>, KeyError> {
+        self.inner.key.wrap(place, secret)
+    }
+
+    /// Opens what was sealed for the place named `place`; `what` is for the error's text.
+    ///
+    /// # Errors
+    /// When it was sealed elsewhere or for another place, or was changed.
+    pub fn unseal(
+        &self,
+        place: &str,
+        sealed: &[u8],
+        what: &'static str,
+    ) -> Result<zeroize::Zeroizing<Vec<u8>>, KeyError> {
+        self.inner.key.unwrap(place, sealed, what)
     }
 
     /// This controller's id.

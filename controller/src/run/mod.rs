@@ -6,6 +6,7 @@
 mod enroller;
 mod folder;
 mod greeting;
+mod models;
 mod readings;
 mod steps;
 
@@ -74,6 +75,8 @@ struct Parts {
     audit: Audit,
     presence: Presence,
     registry: Registry,
+    opinions: analyse::model::adviser::Opinions,
+    advisor: Arc<models::Advisor>,
 }
 
 /// Runs the controller until `stop` completes.
@@ -98,6 +101,13 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
     });
     steps.start("samples", parts.samples.clone().maintain(stopping.clone()));
     steps.start("analyse", analyse::run(parts.analyse(), stopping.clone()));
+    steps.start("model", {
+        let (desk, advisor, stop) = (parts.model(), parts.advisor.clone(), stopping.clone());
+        async move {
+            analyse::model::desk::run(desk, stop).await;
+            advisor.stop();
+        }
+    });
     steps.start("decide", decide::run(parts.decide(), stopping.clone()));
     steps.start("dispatch", dispatch::run(dispatch, stopping.clone()));
     let (audit, db, key) = (parts.audit.clone(), parts.db.clone(), parts.identity.dispatch_key());
@@ -131,9 +141,15 @@ impl Parts {
             ..samples::Options::default()
         };
         let samples = SampleStore::open(folder, options).await?;
+        let wakes = Wakes::default();
+        let advisor =
+            models::Advisor::open(config.model.clone(), (&db, &samples), (&audit, &wakes, &clock), &identity)
+                .await?;
         Ok(Self {
+            advisor,
+            opinions: analyse::model::adviser::Opinions::default(),
             clock,
-            wakes: Wakes::default(),
+            wakes,
             db,
             samples,
             identity,
@@ -164,7 +180,25 @@ impl Parts {
             wakes: self.wakes.clone(),
             clock: self.clock.clone(),
             language: analyse::messages::Language::default(),
-            adviser: None,
+            adviser: Some(Arc::new(self.opinions.clone())),
+        }
+    }
+
+    fn model(&self) -> analyse::model::desk::Ctx {
+        let retention = self.config.retention;
+        analyse::model::desk::Ctx {
+            db: self.db.clone(),
+            samples: self.samples.clone(),
+            audit: self.audit.clone(),
+            wakes: self.wakes.clone(),
+            clock: self.clock.clone(),
+            stage: self.advisor.stage(),
+            reader: Arc::new(models::OverLink(self.registry.clone())),
+            opinions: self.opinions.clone(),
+            keep: analyse::model::desk::Keep {
+                texts_ms: retention.run_outputs_ms,
+                records_ms: retention.records_ms,
+            },
         }
     }
 
@@ -232,6 +266,7 @@ impl Parts {
             audit: self.audit.clone(),
             identity: self.identity.clone(),
             readings: Arc::new(readings::OverLink(self.registry.clone())),
+            models: self.advisor.clone(),
             wakes: self.wakes.clone(),
             config,
             setup,

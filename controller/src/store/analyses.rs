@@ -261,6 +261,22 @@ pub async fn opinion_of(conn: &mut Conn, incident: i64) -> Result<Option<Analysi
     row.map(Analysis::try_from).transpose()
 }
 
+/// Which model has an opinion on an incident, and how sure it says it is, in percent.
+///
+/// # Errors
+/// Only the store's.
+pub async fn stated(conn: &mut Conn, incident: i64) -> Result<Option<(String, u8)>, StoreError> {
+    let row: Option<(String, i64)> = sqlx::query_as(
+        "SELECT model, json_extract(opinion, '$.views[0].confidence') FROM analyses
+         WHERE incident = ? AND json_extract(opinion, '$.views[0].confidence') IS NOT NULL
+         ORDER BY id DESC LIMIT 1",
+    )
+    .bind(incident)
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|(model, percent)| (model, u8::try_from(percent).unwrap_or(0).min(100))))
+}
+
 /// Empties prompts and answers from before `texts`, and deletes questions from before `rows`; tells how
 /// many were touched, at most `limit` of each.
 ///

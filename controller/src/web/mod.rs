@@ -15,6 +15,7 @@ pub mod extract;
 pub mod idempotency;
 pub mod layout;
 pub mod limits;
+pub mod models;
 pub mod pages;
 pub mod peer;
 pub mod readings;

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::api::health::Parts;
 use super::auth::{Hasher, Setup, Throttle};
 use super::limits::Counter;
+use super::models::Models;
 use super::readings::Readings;
 use crate::audit::Audit;
 use crate::clock::Clock;
@@ -34,6 +35,8 @@ pub struct Inputs {
     pub identity: Identity,
     /// Asks hosts.
     pub readings: Arc<dyn Readings>,
+    /// Knows the model.
+    pub models: Arc<dyn Models>,
     /// Signals between the steps.
     pub wakes: Wakes,
     /// All settings; the dashboard takes its part.
@@ -68,6 +71,8 @@ pub struct Inner {
     pub identity: Identity,
     /// Asks hosts.
     pub readings: Arc<dyn Readings>,
+    /// Knows the model.
+    pub models: Arc<dyn Models>,
     /// Signals between the steps.
     pub wakes: Wakes,
     /// `[server]`.
@@ -108,6 +113,7 @@ impl AppState {
             audit,
             identity,
             readings,
+            models,
             wakes,
             config,
             setup,
@@ -123,6 +129,7 @@ impl AppState {
             audit,
             identity,
             readings,
+            models,
             wakes,
             server: config.server,
             agents: config.agents,

@@ -3,7 +3,7 @@
 
 mod file;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -13,6 +13,8 @@ use sysop_common::ids::HostId;
 use sysop_common::time::{HOUR_MS, UnixMs};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+
+pub(super) use file::cost;
 
 use super::adviser::Opinions;
 use super::ask::Ask;

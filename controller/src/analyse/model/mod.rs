@@ -40,6 +40,7 @@ pub mod schema;
 #[cfg(test)]
 pub(crate) mod testing;
 mod transport;
+pub mod tryout;
 pub mod verify;
 mod wire;
 

@@ -106,6 +106,7 @@ impl Web {
             audit,
             identity,
             readings: Arc::new(NoHost),
+            models: Arc::new(super::models::NoModels),
             wakes: Wakes::default(),
             config,
             setup,

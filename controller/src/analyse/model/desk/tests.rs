@@ -15,7 +15,7 @@ use crate::decide::fixture::{Fixture, host_id};
 use crate::store::analyses::Filter;
 
 /// Settings of a model that costs 1 per million tokens of any kind.
-pub(super) fn model(settings: &[(&str, &str)]) -> Model {
+pub(in crate::analyse::model) fn model(settings: &[(&str, &str)]) -> Model {
     let mut environment: BTreeMap<String, String> = BTreeMap::new();
     for (name, value) in
         [("OPENAI_API_KEY", "test-canary-key"), ("SYSOP_MODEL_PRICES", "*=1/0.5/1")].iter().chain(settings)
