@@ -6,6 +6,7 @@ pub mod controller;
 pub mod fleet;
 pub mod hosts;
 pub mod stored;
+pub mod stub_model;
 
 /// Whether the larger numbers are wanted: `cargo xtask test --full`.
 pub fn full() -> bool {

@@ -142,8 +142,11 @@ impl Said {
 
     /// Which of our fields it does not like.
     fn downgrade(&self) -> Option<Downgrade> {
-        if self.names(&["response_format", "json_schema", "json_object", "structured output", "grammar"]) {
+        if self.names(&["json_schema", "json_object", "structured output", "grammar", "schema"]) {
             return Some(Downgrade::Level);
+        }
+        if self.names(&["response_format"]) {
+            return Some(Downgrade::Form);
         }
         self.names(&["max_tokens", "max_completion_tokens"]).then_some(Downgrade::Limit)
     }

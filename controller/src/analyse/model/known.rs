@@ -68,7 +68,7 @@ pub enum KnownError {
     Store(#[from] StoreError),
 }
 
-async fn renew(
+pub(super) async fn renew(
     client: &ModelClient,
     db: &Db,
     clock: &Clock,

@@ -39,6 +39,8 @@ pub mod sanitise;
 pub mod schema;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 mod transport;
 pub mod tryout;
 pub mod verify;

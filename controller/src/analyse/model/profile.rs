@@ -78,8 +78,10 @@ pub struct Profile {
 /// Something the server turned down, by which its profile is changed once and the request sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Downgrade {
-    /// It does not take this form.
+    /// It does not take this form; a looser one may do.
     Level,
+    /// It takes no form at all.
+    Form,
     /// It does not take this limit field.
     Limit,
 }
@@ -107,6 +109,8 @@ impl Profile {
                 Some(level) => self.level = level,
                 None => return false,
             },
+            Downgrade::Form if self.level == Level::Plain => return false,
+            Downgrade::Form => self.level = Level::Plain,
             Downgrade::Limit => self.limit = self.limit.other(),
         }
         true

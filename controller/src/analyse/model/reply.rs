@@ -26,9 +26,9 @@ pub(super) fn read(value: &Value, sent: usize) -> Result<Reply, AskError> {
     let usage = usage(value.get("usage"), sent, content.len() + thought.len());
     let refusal = text_of(message.get("refusal"));
     match choice.get("finish_reason").and_then(Value::as_str).unwrap_or_default() {
-        "length" | "max_tokens" => return Err(AskError::Truncated { usage }),
-        "content_filter" => return Err(AskError::ContentFilter { usage }),
-        _ if !refusal.trim().is_empty() => return Err(AskError::Refused { usage }),
+        "length" | "max_tokens" => Err(AskError::Truncated { usage }),
+        "content_filter" => Err(AskError::ContentFilter { usage }),
+        _ if !refusal.trim().is_empty() => Err(AskError::Refused { usage }),
         finish => {
             let text = if content.trim().is_empty() { thought } else { content };
             if text.trim().is_empty() {

@@ -117,7 +117,7 @@ fn http_client(model: &Model, pace: &Pace) -> Result<reqwest::Client, SetUpError
 }
 
 /// Resolves names to addresses of private networks alone.
-struct PrivateOnly;
+pub(super) struct PrivateOnly;
 
 impl Resolve for PrivateOnly {
     fn resolve(&self, name: Name) -> Resolving {
