@@ -1,5 +1,7 @@
 //! Who did it: shares of a change, and when they are clear enough to name someone. Pure.
 
+use sysop_common::time::UnixMs;
+
 use super::messages::Text;
 
 /// The leader must have at least this share of the change.
@@ -74,4 +76,52 @@ pub fn attribute<T: Clone>(whole: f64, parts: &[Part<T>]) -> Attribution<T> {
         return Attribution::Diffuse(Split::Parts(percent(first), percent(second), percent(residual)));
     }
     Attribution::One { who: ranked[0].who.clone(), share: percent(first) }
+}
+
+/// What one candidate contributed, and when it began.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Timed<T> {
+    /// Who.
+    pub who: T,
+    /// How much, above what it usually does.
+    pub amount: f64,
+    /// When that began.
+    pub onset: UnixMs,
+    /// Whether it did nothing at all before.
+    pub fresh: bool,
+}
+
+/// The further apart cause and effect begin, the less a share counts: half a life of this.
+const FADE_MS: f64 = 120_000.0;
+/// What is new counts for more.
+const FRESH: f64 = 1.2;
+
+/// As [`attribute`], with the leader by share, by how near to `onset` it began and by whether it is new.
+/// Its share alone must still be enough, and nobody with another beginning may come near it.
+#[must_use]
+pub fn attribute_timed<T: Clone>(whole: f64, onset: Option<UnixMs>, parts: &[Timed<T>]) -> Attribution<T> {
+    let positive: Vec<&Timed<T>> = parts.iter().filter(|part| part.amount > 0.0).collect();
+    let sum: f64 = positive.iter().map(|part| part.amount).sum();
+    if whole.is_nan() || whole <= 0.0 || sum <= 0.0 {
+        return Attribution::Diffuse(Split::Nobody);
+    }
+    let base = whole.max(sum);
+    let score = |part: &Timed<T>| {
+        let apart = onset.map_or(0.0, |onset| part.onset.since(onset).unsigned_abs() as f64);
+        let fresh = if part.fresh && onset.is_some() { FRESH } else { 1.0 };
+        part.amount / base * (-apart / FADE_MS).exp() * fresh
+    };
+    let mut ranked = positive;
+    ranked.sort_by(|a, b| score(b).total_cmp(&score(a)));
+    let Some(first) = ranked.first() else { return Attribution::Diffuse(Split::Nobody) };
+    let share = first.amount / base;
+    // The largest of the others by share, whatever its beginning.
+    let second = ranked[1..].iter().map(|part| part.amount / base).fold(0.0, f64::max);
+    let rest = 1.0 - sum / base;
+    let percent = |share: f64| (share * 100.0).round().clamp(0.0, 100.0) as u8;
+    if share < LEAST_SHARE || share - second < LEAST_LEAD || rest > MOST_RESIDUAL {
+        let (largest, next) = if share >= second { (share, second) } else { (second, share) };
+        return Attribution::Diffuse(Split::Parts(percent(largest), percent(next), percent(rest)));
+    }
+    Attribution::One { who: first.who.clone(), share: percent(share) }
 }

@@ -8,9 +8,10 @@ use sysop_common::time::UnixMs;
 
 use super::correlate::{self, Group};
 use super::gate;
+use super::housekeeping;
 use super::input::HostInput;
 use super::offers::About;
-use super::rules::{Detector, hard_lane};
+use super::rules::{Detector, hard_lane, soft_lane};
 use crate::store::samples::Latest;
 
 /// The detectors of both lanes.
@@ -39,7 +40,7 @@ impl Engine {
     /// With every detector.
     #[must_use]
     pub fn new() -> Self {
-        Self { detectors: hard_lane() }
+        Self { detectors: hard_lane().into_iter().chain(soft_lane()).collect() }
     }
 
     /// Adds a detector.
@@ -58,8 +59,14 @@ impl Engine {
         };
         input.state.baselines.advance(&input.window, &input.open);
         input.state.entities.advance(&input.window, &input.open);
-        let findings: Vec<Finding> =
-            self.detectors.iter().flat_map(|detector| detector.look(&input)).collect();
+        let found: Vec<(Finding, Option<f64>)> = self
+            .detectors
+            .iter()
+            .flat_map(|detector| detector.look(&input).into_iter().map(|f| (detector.odds(&input, &f), f)))
+            .map(|(odds, finding)| (finding, odds))
+            .collect();
+        let told = found.into_iter().filter(|(finding, odds)| is_told(&mut input, finding, *odds, looked));
+        let findings = told.map(|(finding, _)| finding).collect();
         let groups = correlate::group(findings, &about(&input));
         input.state.memory = input.state.memory.after(&input.window);
         Ok(Step { groups, looked, input })
@@ -73,6 +80,18 @@ impl Engine {
     }
 }
 
+/// Whether a finding is told: facts are; what is soft stays untold in a maintenance window, when somebody
+/// does what they are there for, and when the budget does not allow it. It is measured all the same.
+fn is_told(input: &mut HostInput, finding: &Finding, odds: Option<f64>, now: UnixMs) -> bool {
+    let Some(odds) = odds else { return true };
+    let fingerprint = finding.fingerprint();
+    let open = input.open.contains(&fingerprint);
+    if !open && (input.maintenance || housekeeping::excuses(finding, now)) {
+        return false;
+    }
+    input.state.budget.admits(&fingerprint, odds, now, open)
+}
+
 /// Whether a host's newest sample calls for a look at once; without that a host is looked at each minute,
 /// and at each sample while an incident of it is open.
 #[must_use]
@@ -82,6 +101,14 @@ pub fn calls(latest: &Latest) -> bool {
 
 /// What offers must know of the host.
 fn about(input: &HostInput) -> About<'_> {
-    let mounts = input.window.latest().map(|latest| latest.labels(metric::FS_TOTAL).collect());
-    About { mounts: mounts.unwrap_or_default(), text: input.text() }
+    let text = input.text();
+    let Some(latest) = input.window.latest() else { return About { text, ..About::default() } };
+    let quarter = latest.value(metric::MEMORY_TOTAL, "").and_then(|total| u64::try_from(total / 4).ok());
+    let large = |memory: Option<u64>| memory.zip(quarter).is_some_and(|(memory, quarter)| memory > quarter);
+    let units = latest.units().iter().filter(|unit| large(unit.anon_bytes.or(unit.memory_bytes)));
+    About {
+        mounts: latest.labels(metric::FS_TOTAL).collect(),
+        large: units.map(|unit| unit.name.as_str()).collect(),
+        text,
+    }
 }

@@ -10,7 +10,27 @@ use crate::store::samples::{Latest, Stored};
 pub(super) fn calls(latest: &Latest) -> bool {
     let now = &*latest.now;
     let before = latest.previous.as_deref();
-    units(now, before) || disks(now, before) || kills(now) != before.and_then(kills)
+    units(now, before) || disks(now, before) || kills(now) != before.and_then(kills) || waits(now, before)
+}
+
+/// Work that waits, by limits that lie below those of the rules; and memory that falls fast with little left.
+fn waits(now: &Stored, before: Option<&Stored>) -> bool {
+    let Some(before) = before.filter(|before| before.boot == now.boot) else { return false };
+    let ms = now.at.since(before.at) as f64;
+    if ms <= 0.0 {
+        return false;
+    }
+    let grown = |id: MetricId| Some(now.raw(id, "")? - before.raw(id, "")?);
+    let share = |id: MetricId| grown(id).map_or(0.0, |us| us / (ms * 1_000.0));
+    let pressed = share(metric::PSI_CPU_SOME) >= 0.2
+        || share(metric::PSI_MEMORY_FULL) >= 0.08
+        || share(metric::PSI_MEMORY_SOME) >= 0.3
+        || share(metric::PSI_IO_FULL) >= 0.15;
+    let total = now.raw(metric::MEMORY_TOTAL, "").unwrap_or(0.0);
+    let left = now.raw(metric::MEMORY_AVAILABLE, "").unwrap_or(total);
+    let fell = grown(metric::MEMORY_AVAILABLE).is_some_and(|grown| -grown > total * 0.01);
+    let floods = now.raw(metric::TCP_SYN_RECEIVED, "").is_some_and(|half_open| half_open >= 128.0);
+    pressed || left < total * 0.35 && fell || floods
 }
 
 fn kills(stored: &Stored) -> Option<i64> {

@@ -262,6 +262,21 @@ fn quiet_ms(category: Category, repaired: bool) -> i64 {
     match category {
         Category::UnitFlapping | Category::OomKill | Category::AgentClone => 30 * MINUTE_MS,
         Category::DiskFill | Category::InodeFill if !repaired => 10 * MINUTE_MS,
+        // Soft findings hold down to a third of what opens them, and must be away for this long.
+        Category::CpuPressure
+        | Category::CpuThrottled
+        | Category::CpuSteal
+        | Category::IoPressure
+        | Category::MemoryPressure
+        | Category::NetLoss
+        | Category::ConnectionFlood
+        | Category::ClockSkew => {
+            if repaired {
+                MINUTE_MS
+            } else {
+                10 * MINUTE_MS
+            }
+        }
         _ if repaired => 0,
         Category::FsReadOnly => MINUTE_MS,
         _ => 30 * SECOND_MS,

@@ -14,6 +14,7 @@ pub mod engine;
 pub mod entities;
 pub mod forecast;
 mod gate;
+mod housekeeping;
 pub mod incident;
 pub mod input;
 pub mod messages;
@@ -24,6 +25,7 @@ pub mod rules;
 mod save;
 pub mod seam;
 pub mod state;
+pub mod statistics;
 mod watch;
 pub mod window;
 

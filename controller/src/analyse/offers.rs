@@ -3,7 +3,7 @@
 //! An action that is not offered here can be started by a person, and by nobody else.
 
 use sysop_common::action::{Action, ProcessRef, Risk, TempRoot, UnitName};
-use sysop_common::finding::{Category, Culprit, Finding, Offer, OfferSource};
+use sysop_common::finding::{Category, Culprit, Finding, Offer, OfferSource, Severity};
 use sysop_common::grant::matches_pattern;
 
 use super::messages::Text;
@@ -13,6 +13,8 @@ use super::messages::Text;
 pub struct About<'a> {
     /// All its mount points.
     pub mounts: Vec<&'a str>,
+    /// Services that hold more than a quarter of the host's memory: ending one hurts more.
+    pub large: Vec<&'a str>,
     /// The texts in which offers speak.
     pub text: Text,
 }
@@ -23,6 +25,9 @@ const ABANDONED_S: u32 = 24 * 3_600;
 const IDLE_S: u32 = 600;
 /// Most bytes that one cleaning may free.
 const MOST_BYTES: u64 = 64 << 30;
+/// Share in percent, and confidence, from which an offer against the one that takes all memory may run by
+/// itself: everything else on the host is about to fail.
+const CLEAR: (u8, u8) = (70, 85);
 /// Services of which a plain start is offered before a restart: they hold data.
 const START_FIRST: &[&str] = &["mysql*", "mariadb*", "postgresql*", "mongod*", "redis*", "etcd*"];
 /// Owners whose processes nobody is offered to end.
@@ -38,9 +43,94 @@ pub fn offers(finding: &Finding, about: &About<'_>) -> Vec<Offer> {
         Category::UnitFlapping => flapping(say, finding),
         Category::OomKill => grower(say, finding),
         Category::DiskFill | Category::InodeFill => fill(finding, about),
+        Category::CpuPressure => user(finding, about, "offer.cpu", &[Act::Restart, Act::Stop]),
+        Category::IoPressure => user(finding, about, "offer.io", &[Act::Stop]),
+        Category::MemoryPressure => user(finding, about, "offer.memory", &[Act::Restart, Act::Stop]),
+        Category::ClockSkew => keeper(say, finding),
         // A broken disk, a lost host or a copied key is not mended by any action of ours.
         _ => Vec::new(),
     }
+}
+
+/// Whether a service holds data, as far as its name tells.
+pub(super) fn holds_data(unit: &str) -> bool {
+    START_FIRST.iter().any(|pattern| matches_pattern(pattern, unit))
+}
+
+/// What may be done about a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Act {
+    Restart,
+    Stop,
+}
+
+/// Offers against the one that uses up what others wait for. Nothing, where nobody is named.
+fn user(finding: &Finding, about: &About<'_>, key: &str, acts: &[Act]) -> Vec<Offer> {
+    let say = about.text;
+    match &finding.culprit {
+        Some(Culprit::Unit { unit, share }) => {
+            let Ok(name) = unit.parse::<UnitName>() else { return Vec::new() };
+            let heavy = holds_data(unit) || about.large.contains(&unit.as_str());
+            let make = |act: &Act| {
+                let action = match act {
+                    Act::Restart => Action::RestartService { unit: name.clone() },
+                    Act::Stop => Action::StopService { unit: name.clone() },
+                };
+                let fixed = if *act == Act::Restart { "restart" } else { "stop" };
+                let texts = [
+                    say.say(&format!("{key}.why"), &[("who", unit), ("share", share)]),
+                    say.say("offer.runs.check", &[("unit", unit)]),
+                    say.say(&format!("{key}.expect"), &[]),
+                    say.say(&format!("offer.{fixed}.not_fixed"), &[("unit", unit)]),
+                ];
+                let made = offer(finding, action, texts);
+                let risk = if heavy { made.risk.raised() } else { made.risk };
+                let alone = *act == Act::Restart && !heavy && all_at_stake(finding, *share);
+                Offer { risk, unattended: alone, ..made }
+            };
+            acts.iter().map(make).collect()
+        }
+        Some(culprit @ Culprit::Process { comm, share, .. }) => {
+            let texts = [
+                say.say(&format!("{key}.why"), &[("who", comm), ("share", share)]),
+                say.say("offer.process.check", &[]),
+                say.say(&format!("{key}.expect"), &[]),
+                say.say("offer.kill.not_fixed", &[]),
+            ];
+            kill(finding, culprit, texts).into_iter().collect()
+        }
+        Some(Culprit::Diffuse { .. }) | None => Vec::new(),
+    }
+}
+
+fn all_at_stake(finding: &Finding, share: u8) -> bool {
+    finding.category == Category::MemoryPressure
+        && finding.severity == Severity::Critical
+        && share >= CLEAR.0
+        && finding.confidence >= CLEAR.1
+}
+
+/// The service that sets the clock.
+fn keeper(say: Text, finding: &Finding) -> Vec<Offer> {
+    let Some(Culprit::Unit { unit, .. }) = &finding.culprit else { return Vec::new() };
+    let Ok(name) = unit.parse::<UnitName>() else { return Vec::new() };
+    let texts = [
+        say.say("offer.clock.why", &[("unit", unit)]),
+        say.say("offer.runs.check", &[("unit", unit)]),
+        say.say("offer.clock.expect", &[]),
+        say.say("offer.clock.not_fixed", &[]),
+    ];
+    vec![offer(finding, Action::RestartService { unit: name }, texts)]
+}
+
+/// The end of a process, where its owner and number allow it.
+fn kill(finding: &Finding, culprit: &Culprit, texts: [String; 4]) -> Option<Offer> {
+    let Culprit::Process { pid, start_ticks, comm, user, .. } = culprit else { return None };
+    if SYSTEM_USERS.contains(&user.as_str()) || *pid < 2 || comm.is_empty() {
+        return None;
+    }
+    let process = ProcessRef { pid: *pid, start_ticks: *start_ticks, comm: comm.clone() };
+    Some(offer(finding, Action::KillProcess { process }, texts))
 }
 
 /// Everything but what must be said of each.
@@ -74,11 +164,7 @@ fn failed(say: Text, finding: &Finding) -> Vec<Offer> {
     let unattended = |action| Offer { unattended: true, ..offer(finding, action, texts()) };
     let restart = unattended(Action::RestartService { unit: unit.clone() });
     let start = unattended(Action::StartService { unit: unit.clone() });
-    if START_FIRST.iter().any(|pattern| matches_pattern(pattern, name)) {
-        vec![start, restart]
-    } else {
-        vec![restart, start]
-    }
+    if holds_data(name) { vec![start, restart] } else { vec![restart, start] }
 }
 
 fn flapping(say: Text, finding: &Finding) -> Vec<Offer> {
@@ -168,11 +254,7 @@ fn writer_unit(say: Text, finding: &Finding, unit: &str) -> Vec<Offer> {
 }
 
 fn writer_process(say: Text, finding: &Finding, culprit: &Culprit) -> Option<Offer> {
-    let Culprit::Process { pid, start_ticks, comm, user, .. } = culprit else { return None };
-    if SYSTEM_USERS.contains(&user.as_str()) || *pid < 2 || comm.is_empty() {
-        return None;
-    }
-    let process = ProcessRef { pid: *pid, start_ticks: *start_ticks, comm: comm.clone() };
+    let Culprit::Process { pid, comm, user, .. } = culprit else { return None };
     let mount = &finding.entity;
     let texts = [
         say.say(
@@ -183,5 +265,5 @@ fn writer_process(say: Text, finding: &Finding, culprit: &Culprit) -> Option<Off
         say.say("offer.writer.process.expect", &[("mount", mount)]),
         say.say("offer.writer.process.not_fixed", &[]),
     ];
-    Some(offer(finding, Action::KillProcess { process }, texts))
+    kill(finding, culprit, texts)
 }

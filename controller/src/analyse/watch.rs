@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use sysop_common::finding::Category;
 use sysop_common::ids::{Epoch, HostId, Seq};
+use sysop_common::sample::Active;
 use sysop_common::time::{MINUTE_MS, SECOND_MS, UnixMs};
 
 use super::engine::Engine;
@@ -37,6 +38,8 @@ const DEFAULT_INTERVAL_MS: i64 = 10 * SECOND_MS;
 struct Watched {
     seen: Option<(Epoch, Seq, UnixMs)>,
     interval_ms: Option<i64>,
+    /// Variance of the time between two samples' arrivals, ms², over about the last twenty.
+    uneven: f64,
     whole_at: UnixMs,
     history_at: UnixMs,
     fills: BTreeMap<String, FillHistory>,
@@ -242,9 +245,13 @@ impl Analyser {
                 .any(|incident| incident.host == Some(host) && quiet::is_of(incident, Category::Silence))
         };
         let beat = |(host, seen): &(HostId, UnixMs)| {
-            let arrived = self.ctx.samples.latest(*host).map(|latest| latest.now.received_at);
-            let interval = self.watched.get(host).and_then(|watched| watched.interval_ms);
+            let latest = self.ctx.samples.latest(*host);
+            let arrived = latest.as_ref().map(|latest| latest.now.received_at);
+            let watched = self.watched.get(host);
+            let interval = watched.and_then(|watched| watched.interval_ms);
             Beat {
+                jitter_ms: watched.map_or(0, |watched| watched.uneven.sqrt() as i64),
+                leaving: latest.is_some_and(|latest| is_leaving(&latest)),
                 host: *host,
                 last: arrived.unwrap_or(*seen),
                 interval_ms: interval.unwrap_or(DEFAULT_INTERVAL_MS),
@@ -267,6 +274,16 @@ fn learn_interval(watched: &mut Watched, latest: &Latest) {
     let Some(before) = &latest.previous else { return };
     let interval = latest.now.at.since(before.at);
     if latest.now.epoch == before.epoch && latest.now.tick.seq == before.tick.seq.next() && interval > 0 {
-        watched.interval_ms = Some(interval.clamp(SECOND_MS, MINUTE_MS));
+        let interval = interval.clamp(SECOND_MS, MINUTE_MS);
+        watched.interval_ms = Some(interval);
+        let gap = latest.now.received_at.since(before.received_at);
+        let off = (gap - interval).clamp(-MINUTE_MS, MINUTE_MS) as f64;
+        watched.uneven += (off * off - watched.uneven) / 20.0;
     }
+}
+
+/// Whether systemd was stopping the host's services, not just one of them, at its newest sample.
+fn is_leaving(latest: &Latest) -> bool {
+    let stopping = |unit: &&sysop_common::sample::Unit| unit.active == Active::Deactivating;
+    latest.now.tick.units.iter().filter(stopping).count() >= 3
 }

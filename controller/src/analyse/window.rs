@@ -53,6 +53,12 @@ impl<'a> Look<'a> {
         self.0.at
     }
 
+    /// Time from when the host's clock says that it was taken to when it arrived, in ms.
+    #[must_use]
+    pub fn delay_ms(self) -> i64 {
+        self.0.received_at.since(self.0.tick.at)
+    }
+
     /// Whether both were taken in one boot of the host: only then do its counters go on.
     #[must_use]
     pub fn same_boot(self, other: Look<'_>) -> bool {

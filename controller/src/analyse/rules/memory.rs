@@ -188,7 +188,7 @@ impl Who {
     }
 }
 
-fn parts(start: Look<'_>, end: Look<'_>) -> Vec<Part<Who>> {
+pub(super) fn parts(start: Look<'_>, end: Look<'_>) -> Vec<Part<Who>> {
     let mut parts = Vec::new();
     for unit in end.units() {
         let known = start.unit(&unit.name);

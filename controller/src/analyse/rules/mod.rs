@@ -1,12 +1,21 @@
-//! The hard lane: facts of kernel and systemd that are true or false. Pure: the same input gives the
-//! same findings, byte for byte.
+//! What is looked for. The hard lane: facts of kernel and systemd that are true or false. The soft lane:
+//! numbers that are too high by an absolute limit and by what is usual for the host. Pure: the same
+//! input gives the same findings, byte for byte.
 
 mod agent;
+mod blame;
+mod clock;
+mod cpu_pressure;
 mod disk;
 mod fill;
+mod io_pressure;
 mod memory;
+mod memory_pressure;
+mod network;
 mod service;
 pub mod silence;
+mod soft;
+mod steal;
 
 use sysop_common::finding::{Category, Evidence, Finding, Value};
 use sysop_common::time::UnixMs;
@@ -26,6 +35,12 @@ pub trait Detector: Send + Sync {
     /// What it finds.
     fn look(&self, input: &HostInput) -> Vec<Finding>;
 
+    /// How seldom such a finding comes by chance, as a share of looks: what a soft finding costs of the
+    /// host's budget. `None` for a fact, which opens an incident whatever the budget.
+    fn odds(&self, _input: &HostInput, _finding: &Finding) -> Option<f64> {
+        None
+    }
+
     /// Whether the input tells if the trouble of `entity` holds: if not, an open finding is neither
     /// confirmed nor over.
     fn observes(&self, input: &HostInput, entity: &str) -> bool;
@@ -42,6 +57,20 @@ pub fn hard_lane() -> Vec<Box<dyn Detector>> {
         Box::new(service::Flapping),
         Box::new(service::Failed),
         Box::new(agent::Clone),
+    ]
+}
+
+/// The detectors of the soft lane.
+#[must_use]
+pub fn soft_lane() -> Vec<Box<dyn Detector>> {
+    vec![
+        Box::new(memory_pressure::MemoryPressure),
+        Box::new(cpu_pressure::CpuPressure),
+        Box::new(steal::Steal),
+        Box::new(io_pressure::IoPressure),
+        Box::new(network::NetLoss),
+        Box::new(network::Flood),
+        Box::new(clock::Clock),
     ]
 }
 

@@ -10,6 +10,13 @@ use crate::analyse::messages::Text;
 
 /// So many beats may be missed.
 const MISSED: i64 = 3;
+/// A host whose samples come unevenly is given so many standard deviations beside the usual time between
+/// two: phi of 8 in the accrual detector of Hayashibara and others (2004), once in 10^8 by chance. But
+/// never more than this many intervals, and half a minute.
+const DEVIATIONS: f64 = 5.6;
+const MOST_INTERVALS: i64 = 6;
+/// A host that was on its way down when it was last heard of is given the time of a restart.
+const RESTART_MS: i64 = 5 * MINUTE_MS;
 /// A break shorter than this is not silence, whatever the interval: a change of transport takes 5 s.
 const LEAST_MS: i64 = 15 * SECOND_MS;
 /// After its own start the controller waits this long for hosts to come back.
@@ -28,6 +35,10 @@ pub struct Beat {
     pub last: UnixMs,
     /// Time between two samples, ms.
     pub interval_ms: i64,
+    /// How unevenly samples arrive: standard deviation of the time between two, ms.
+    pub jitter_ms: i64,
+    /// Its services were being stopped when it was last heard of.
+    pub leaving: bool,
     /// Whether it has a session.
     pub connected: bool,
     /// Whether an incident of its silence is open.
@@ -65,10 +76,19 @@ pub fn look(beats: &[Beat], started: UnixMs, now: UnixMs, fleet_open: bool, say:
 }
 
 fn is_silent(beat: &Beat, started: UnixMs, now: UnixMs) -> bool {
-    let threshold = (MISSED * beat.interval_ms + 2 * SECOND_MS).max(LEAST_MS);
+    let threshold = patience(beat);
     let waited = now.since(beat.last) > threshold;
     // An open incident goes on until a beat comes; a new one waits for hosts to come back first.
     waited && (beat.open || now.since(started) > threshold + START_MS)
+}
+
+/// How long nothing may come from a host.
+fn patience(beat: &Beat) -> i64 {
+    let missed = (MISSED * beat.interval_ms + 2 * SECOND_MS).max(LEAST_MS);
+    let uneven = beat.interval_ms + (DEVIATIONS * beat.jitter_ms.max(0) as f64) as i64;
+    let most = MOST_INTERVALS * beat.interval_ms + 30 * SECOND_MS;
+    let patience = missed.max(uneven.min(most));
+    if beat.leaving { patience.max(RESTART_MS) } else { patience }
 }
 
 fn host(say: Text, beat: &Beat, now: UnixMs) -> Finding {
@@ -76,8 +96,13 @@ fn host(say: Text, beat: &Beat, now: UnixMs) -> Finding {
     let interval = say.span(beat.interval_ms);
     let text = say.say("silence.host.since", &[("interval", &interval)]);
     rows.value(("host.last_seen", ""), beat.last, Value::Number(beat.last.0), text);
-    let cause =
-        if beat.connected { say.say("silence.host.stuck", &[]) } else { say.say("silence.host.gone", &[]) };
+    let cause = if beat.leaving {
+        say.say("silence.host.left", &[])
+    } else if beat.connected {
+        say.say("silence.host.stuck", &[])
+    } else {
+        say.say("silence.host.gone", &[])
+    };
     let mut finding = silence(Category::Silence, "host", beat.last, now, rows);
     finding.title = say.say("silence.host.title", &[]);
     finding.cause = cause;

@@ -126,7 +126,15 @@ fn regular_resets_are_found_and_the_next_one_is_expected() {
 
 fn beat(n: u128, silent_s: i64, open: bool) -> Beat {
     let last = START.plus(-silent_s * SECOND_MS);
-    Beat { host: HostId(Uuid::from_u128(n)), last, interval_ms: 10 * SECOND_MS, connected: false, open }
+    Beat {
+        host: HostId(Uuid::from_u128(n)),
+        last,
+        interval_ms: 10 * SECOND_MS,
+        jitter_ms: 0,
+        leaving: false,
+        connected: false,
+        open,
+    }
 }
 
 #[test]
@@ -152,6 +160,13 @@ fn one_silent_host_is_its_own_trouble_and_many_at_once_are_the_controllers() {
     assert_eq!(hosts(&few, long_ago, false), (3, false));
     let apart: Vec<Beat> = (1..=4).map(|n| beat(n, 40 + 120 * n as i64, false)).collect();
     assert_eq!(hosts(&apart, long_ago, false), (4, false));
+    // Samples that come unevenly, and a host that was being restarted, are waited for longer.
+    let uneven = |silent_s| Beat { jitter_ms: 4_000, ..beat(1, silent_s, false) };
+    assert_eq!(hosts(&[uneven(32), fine(2)], long_ago, false), (0, false));
+    assert_eq!(hosts(&[uneven(34), fine(2)], long_ago, false), (1, false));
+    let leaving = |silent_s| Beat { leaving: true, ..beat(1, silent_s, false) };
+    assert_eq!(hosts(&[leaving(290), fine(2)], long_ago, false), (0, false));
+    assert_eq!(hosts(&[leaving(310), fine(2)], long_ago, false), (1, false));
     // The fleet's incident stays until fewer than a quarter are silent.
     let back: Vec<Beat> = (1..=2).map(|n| beat(n, 90, false)).chain((3..=6).map(fine)).collect();
     assert_eq!(hosts(&back, long_ago, true), (0, true));
