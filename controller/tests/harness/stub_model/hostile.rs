@@ -91,9 +91,12 @@ pub(super) fn play(shared: &Shared, seen: &Seen, name: &str, count: usize) -> Op
         }
         "swap-handles" => return Some(swapped(&answer.to_string(), &sheet)),
         "wrong-root" => {
-            let right = answer["findings"][0]["root"].as_str().unwrap_or_default().to_owned();
-            let named = sheet.rows.iter().map(|row| row.label.clone()).chain(sheet.of('U'));
-            if let Some(other) = named.into_iter().find(|handle| *handle != right) {
+            let first = sheet.findings.first();
+            let right = |handle: &String| {
+                first.is_some_and(|first| first.entity == *handle || first.culprit.as_ref() == Some(handle))
+            };
+            let mut named = sheet.rows.iter().map(|row| row.label.clone());
+            if let Some(other) = named.find(|handle| !right(handle)) {
                 cite_all(&mut answer, &sheet);
                 finding(&mut answer, "root", json!(other));
             }

@@ -270,7 +270,7 @@ fn answer(shared: &Shared, seen: &Seen, name: &str) -> Option<Reply> {
         }
         "mixed-nfd" => {
             let text = sound(&Sheet::read(&seen.prompt()), "in the language vi").to_string();
-            say(text.replace('đ', "d\u{335}").replace('ạ', "a\u{323}").replace('à', "a\u{300}"))
+            say(text.replace('ạ', "a\u{323}").replace('à', "a\u{300}"))
         }
         _ => return None,
     })

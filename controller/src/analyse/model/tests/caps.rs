@@ -1,8 +1,12 @@
 //! Caps and addresses: what is not read, and where nothing is sent.
 
+use std::io::Write as _;
 use std::str::FromStr as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use reqwest::dns::{Name, Resolve as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
 use crate::analyse::model::body::{Depth, MAX_DEPTH};
@@ -60,4 +64,61 @@ async fn a_server_that_is_not_there_is_told_apart() {
     let error = client.ask(question()).await.unwrap_err();
     assert_eq!(error.code(), "unreachable");
     assert!(error.to_string().contains("refused") && error.remedy().unwrap().contains("model.base_url"));
+}
+
+/// A server with TLS that answers each request with the same; counts them.
+async fn with_tls(acceptor: tokio_rustls::TlsAcceptor) -> (std::net::SocketAddr, Arc<AtomicUsize>) {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let (address, heads) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+    let count = heads.clone();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            let mut buffer = vec![0; 65_536];
+            let n = stream.read(&mut buffer).await.unwrap();
+            assert!(buffer[..n].starts_with(b"POST /v1/chat/completions HTTP/1.1"));
+            count.fetch_add(1, Ordering::SeqCst);
+            let body = r#"{"choices":[{"message":{"content":"{}"},"finish_reason":"stop"}]}"#;
+            let head =
+                format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+            stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+            stream.shutdown().await.unwrap();
+        }
+    });
+    (address, heads)
+}
+
+#[tokio::test]
+async fn https_needs_a_certificate_of_a_known_authority() {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(sysop_common::tls::provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    let (address, heads) = with_tls(tokio_rustls::TlsAcceptor::from(Arc::new(config))).await;
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(made.cert.pem().as_bytes()).unwrap();
+    let stub = StubModel::start(Emulate::Vllm, SECOND).await;
+    let mut model = settings(&stub, Some(Emulate::Vllm), "normal");
+    model.endpoint = format!("https://localhost:{}/v1", address.port()).parse().unwrap();
+    let trusting = |model: &Model| {
+        ModelClient::with_pace(model, Clock::manual(NOW), Pace::scaled(model.timeouts, SECOND))
+    };
+    // A machine without any authority says so when the client is made.
+    match trusting(&model) {
+        Ok(client) => {
+            let error = client.ask(question()).await.unwrap_err();
+            assert!(error.code() == "unreachable" && error.to_string().contains("certificate"), "{error}");
+        }
+        Err(error) => assert!(error.to_string().contains("CA certificates"), "{error}"),
+    }
+    assert_eq!(heads.load(Ordering::SeqCst), 0, "nothing was sent to it");
+    model.ca_file = Some(file.path().to_owned());
+    assert_eq!(trusting(&model).unwrap().ask(question()).await.unwrap().text, "{}");
+    assert_eq!(heads.load(Ordering::SeqCst), 1);
+    model.ca_file = Some("/nonexistent.pem".into());
+    assert!(trusting(&model).err().unwrap().to_string().contains("/nonexistent.pem: cannot be read"));
 }

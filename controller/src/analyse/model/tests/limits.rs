@@ -252,3 +252,26 @@ async fn requests_have_the_form_that_each_kind_of_server_takes() {
         assert!(!seen.body.to_string().contains(KEY));
     }
 }
+
+#[tokio::test]
+async fn a_thousand_questions_at_once_stay_within_the_limits() {
+    let stub = StubModel::start(Emulate::Vllm, SECOND).await;
+    let client = client(&stub, Emulate::Vllm, "normal");
+    let started = std::time::Instant::now();
+    let mut asks = tokio::task::JoinSet::new();
+    for number in 0..1_000 {
+        let client = client.clone();
+        let mut request = question();
+        request.messages.push(Message::user(format!("incident {number}")));
+        asks.spawn(async move { client.ask(request).await });
+    }
+    let outcomes = asks.join_all().await;
+    let codes: std::collections::BTreeSet<_> =
+        outcomes.iter().filter_map(|outcome| outcome.as_ref().err().map(AskError::code)).collect();
+    assert!(codes.iter().all(|code| ["busy", "timeout"].contains(code)), "{codes:?}");
+    assert!(outcomes.iter().filter(|outcome| outcome.is_err()).count() > 800);
+    // What a minute allows, and what filled again until the deadline.
+    assert!((10..=60 + 50).contains(&stub.calls()), "{} requests", stub.calls());
+    assert!(started.elapsed() < 47 * SECOND + Duration::from_secs(1), "{:?}", started.elapsed());
+    assert_eq!(client.state().waiting, 0);
+}
