@@ -8,11 +8,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use sysop_agent::config::{Paths, Span};
+use sysop_agent::identity::Identity as AgentIdentity;
 use sysop_agent::{Config, EnrolError, Enrolment};
+use sysop_common::ids::HostId;
 use sysop_common::time::{MINUTE_MS, UnixMs};
 use tokio::sync::oneshot;
 
 use crate::identity::{Identity, IdentityError, NewToken};
+use crate::store::{Db, StoreError, certificates, hosts};
 
 /// The local agent cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +25,10 @@ pub enum QuickstartError {
     Identity(#[from] IdentityError),
     #[error(transparent)]
     Enrol(#[from] EnrolError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Files(#[from] sysop_agent::identity::IdentityError),
     #[error("no thread for it: {0}")]
     Thread(#[from] io::Error),
 }
@@ -43,22 +50,66 @@ impl Drop for LocalAgent {
     }
 }
 
+/// What became of the agent that enrolled at an earlier start.
+enum Past {
+    /// There was none, or this store does not know it.
+    New,
+    /// It has a certificate that stands.
+    Goes,
+    /// Its certificate ended while nothing ran here.
+    Expired(HostId),
+    /// A person removed or revoked it.
+    Barred,
+}
+
+async fn past(db: &Db, paths: &Paths, now: UnixMs) -> Result<Past, StoreError> {
+    if !paths.trust.join("host_id").exists() {
+        return Ok(Past::New);
+    }
+    // A damaged identity: the agent's own message names the file and what to do.
+    let Ok(identity) = AgentIdentity::load(paths) else { return Ok(Past::Goes) };
+    let host = match hosts::get(db, identity.host()).await {
+        Err(StoreError::NotFound(_)) => return Ok(Past::New),
+        found => found?,
+    };
+    let certificates = certificates::of_host(db, host.id).await?;
+    let mut unrevoked = certificates.iter().filter(|certificate| certificate.revoked_at.is_none());
+    Ok(match unrevoked.clone().count() {
+        _ if host.removed_at.is_some() => Past::Barred,
+        0 => Past::Barred,
+        _ if unrevoked.any(|certificate| certificate.not_after > now) => Past::Goes,
+        _ => Past::Expired(host.id),
+    })
+}
+
 /// Enrols the agent of this machine, unless it is enrolled, and starts it on a thread of its own.
-/// Its files are in `folder`; the policy there allows readings and nothing else.
+/// Its files are in `folder`; the policy there allows readings and nothing else. One whose certificate
+/// ended while the controller was off comes back as the same host; `None` for one that a person barred.
 ///
 /// # Errors
 /// When it cannot be enrolled or no thread can be started.
 pub async fn start(
     identity: &Identity,
+    db: &Db,
     folder: &Path,
     controller: SocketAddr,
     interval: Duration,
     now: UnixMs,
-) -> Result<LocalAgent, QuickstartError> {
+) -> Result<Option<LocalAgent>, QuickstartError> {
     let config = settings(folder, controller, interval);
-    if !config.paths.trust.join("host_id").exists() {
-        let mut token = NewToken::single("this machine", "system");
-        token.life_ms = MINUTE_MS;
+    let past = past(db, &config.paths, now).await?;
+    if matches!(past, Past::Barred) {
+        tracing::warn!(
+            "this machine was removed or revoked by a person: its agent is not started. To take it in again, \
+             delete {} and start the controller",
+            folder.display()
+        );
+        return Ok(None);
+    }
+    if !matches!(past, Past::Goes) {
+        let recovers = if let Past::Expired(host) = past { Some(host) } else { None };
+        let token = NewToken { life_ms: MINUTE_MS, recovers, ..NewToken::single("this machine", "system") };
+        AgentIdentity::remove(&config.paths)?;
         let token = identity.create_token(token, now).await?;
         let enrolment = Enrolment {
             config: config.clone(),
@@ -73,7 +124,7 @@ pub async fn start(
     let (stop, stopped) = oneshot::channel::<()>();
     let thread =
         std::thread::Builder::new().name("local-agent".to_owned()).spawn(move || serve(config, stopped))?;
-    Ok(LocalAgent { stop: Some(stop), thread: Some(thread) })
+    Ok(Some(LocalAgent { stop: Some(stop), thread: Some(thread) }))
 }
 
 fn serve(config: Config, stopped: oneshot::Receiver<()>) {

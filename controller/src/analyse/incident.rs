@@ -17,6 +17,11 @@ const TOUCH_MS: i64 = MINUTE_MS;
 const LOST_MS: i64 = HOUR_MS;
 /// Most findings that an incident keeps, past ones included.
 const MAX_FINDINGS: usize = 32;
+/// Most incidents that a host has open at a time: one that makes up trouble fills neither the store nor
+/// anybody's day.
+const MAX_OPEN: usize = 32;
+/// Most incidents that are opened for one host within [`REOPEN_MS`].
+const MAX_OPENINGS: usize = 128;
 
 /// What is to be written.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,7 +84,12 @@ pub fn reconcile(groups: &[Group], known: &[Incident], stand: &Stand<'_>) -> Vec
         let gone = |i: &&Incident| came_back(i, stand.now) && holds(i, group) && free(i);
         let closed = || known.iter().rfind(gone);
         let Some(first) = open.first().copied().or_else(past).or_else(closed) else {
-            changes.push(Change::Open(opened(group, stand)));
+            if may_open(known, &changes, stand.now) {
+                changes.push(Change::Open(opened(group, stand)));
+            } else {
+                let trouble = group.findings.first().map(Finding::fingerprint);
+                tracing::warn!(host = ?stand.host, trouble, "not opened: the host has too many incidents");
+            }
             continue;
         };
         taken.extend(open.iter().map(|incident| incident.id));
@@ -96,6 +106,14 @@ pub fn reconcile(groups: &[Group], known: &[Incident], stand: &Stand<'_>) -> Vec
     // Closings first: they free what openings may need.
     changes.sort_by_key(|change| !matches!(change, Change::Close(_)));
     changes
+}
+
+/// Whether there is room for one more incident of this host.
+fn may_open(known: &[Incident], changes: &[Change], now: UnixMs) -> bool {
+    let new = changes.iter().filter(|change| matches!(change, Change::Open(_))).count();
+    let open = known.iter().filter(|incident| incident.closed_at.is_none()).count();
+    let lately = known.iter().filter(|incident| now.since(incident.opened_at) <= REOPEN_MS).count();
+    open + new < MAX_OPEN && lately + new < MAX_OPENINGS
 }
 
 fn came_back(incident: &Incident, now: UnixMs) -> bool {

@@ -19,6 +19,8 @@ use crate::store::incidents::Incident;
 use crate::store::samples::Latest;
 use crate::store::{StoreError, analyser_state, host_events, host_facts, incidents, maintenance};
 
+/// Whole looks at one host are at least this far apart.
+const LEAST_APART_MS: i64 = SECOND_MS / 2;
 /// A host is looked at this often, whatever its samples say.
 const WHOLE_LOOK_MS: i64 = MINUTE_MS;
 /// Longer histories are read again this often.
@@ -175,6 +177,10 @@ impl Analyser {
         let new = watched.seen != Some(key);
         let due = now.since(watched.whole_at) >= WHOLE_LOOK_MS;
         let clone = self.events.contains_key(&host);
+        // An agent that sends faster than any honest one is not looked at more often for it.
+        if new && !due && (0..LEAST_APART_MS).contains(&now.since(watched.whole_at)) {
+            return Ok(());
+        }
         if !(due || new && (has_open || clone || gate::calls(&latest))) {
             if new {
                 watched.seen = Some(key);

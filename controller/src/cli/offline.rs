@@ -77,6 +77,7 @@ impl Console {
     }
 
     async fn token(&self, name: &str, role: users::Role, days: Option<u16>) -> Result<()> {
+        ensure!(users::valid_name(name), "the name {}", users::NAME_RULE);
         let (text, hash) = secret::api_token()?;
         let expires_at = days.map(|days| self.now.plus(i64::from(days) * DAY_MS));
         let new = api_tokens::NewApiToken { hash: &hash, name, role, created_by: ACTOR, expires_at };
@@ -91,6 +92,7 @@ impl Console {
     }
 
     async fn add_user(&self, name: &str, role: users::Role) -> Result<()> {
+        ensure!(users::valid_name(name), "the name {}", users::NAME_RULE);
         let password = password()?;
         check_new(name, &password).map_err(anyhow::Error::msg)?;
         let hash = Hasher::default().hash(&password).await?;

@@ -87,14 +87,20 @@ pub async fn run(ctx: Ctx, mut shutdown: watch::Receiver<bool>) {
 pub async fn look(ctx: &Ctx) -> Result<(), StoreError> {
     let open = incidents::open(&mut *ctx.db.reader().await?).await?;
     trust::look(ctx, &open).await?;
+    let mut result = Ok(());
     for incident in open.iter().filter(|incident| incident.host.is_some() && !incident.offers.is_empty()) {
         match save::decide(ctx, incident.id).await {
+            Ok(()) => {}
             // A person was faster; their signal brings the next look.
             Err(StoreError::Conflict(why)) => tracing::debug!(incident = incident.id, why, "not decided"),
-            done => done?,
+            // One that cannot be decided does not keep the others waiting.
+            Err(error) => {
+                tracing::error!(incident = incident.id, %error, "an incident could not be decided");
+                result = Err(error);
+            }
         }
     }
-    save::withdraw(ctx).await
+    save::withdraw(ctx).await.and(result)
 }
 
 #[cfg(test)]

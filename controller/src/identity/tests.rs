@@ -9,7 +9,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::*;
 use crate::link::tests::world::Key;
-use crate::store::{enrollment_tokens, hosts, leases, testing};
+use crate::store::{StoreError, enrollment_tokens, hosts, leases, testing};
 
 async fn open(dir: &Path) -> (Db, Identity) {
     let db = Db::open_control(dir).await.unwrap();
@@ -138,17 +138,23 @@ async fn revoked_or_expired_identity_cannot_renew() {
     let first = enrolled().await;
     let old = tls::fingerprint(&first.certificate.0);
     let csr = Key::new().csr().0;
-    identity.renew(first.host, old, &csr, now()).await.unwrap();
+    let due = now().plus(16 * DAY_MS);
+    let early = identity.renew(first.host, old, &csr, now().plus(14 * DAY_MS)).await;
+    assert!(matches!(early, Err(IdentityError::Store(StoreError::TooSoon(_)))), "in its first half");
+    identity.renew(first.host, old, &csr, due).await.unwrap();
+    let again = identity.renew(first.host, old, &csr, due.plus(DAY_MS)).await;
+    assert!(matches!(again, Err(IdentityError::Store(StoreError::TooSoon(_)))), "one a day at most");
+    identity.renew(first.host, old, &csr, due.plus(2 * DAY_MS)).await.unwrap();
     assert!(identity.renew(first.host, old, &csr, now().plus(31 * DAY_MS)).await.is_err(), "expired");
     let second = enrolled().await;
-    assert!(identity.renew(second.host, old, &csr, now()).await.is_err(), "another host's");
-    assert_eq!(testing::revoke_host(&db, first.host).await, 2);
-    assert!(identity.renew(first.host, old, &csr, now()).await.is_err(), "revoked");
+    assert!(identity.renew(second.host, old, &csr, due).await.is_err(), "another host's");
+    assert_eq!(testing::revoke_host(&db, first.host).await, 3);
+    assert!(identity.renew(first.host, old, &csr, due).await.is_err(), "revoked");
     let all = certificates::of_host(&db, first.host).await.unwrap();
     assert!(all.iter().all(|c| c.revoked_by.as_deref() == Some("ann")));
     testing::remove_host(&db, second.host).await;
     let other = tls::fingerprint(&second.certificate.0);
-    assert!(identity.renew(second.host, other, &csr, now()).await.is_err(), "removed");
+    assert!(identity.renew(second.host, other, &csr, due).await.is_err(), "removed");
     let recovery = NewToken { recovers: Some(second.host), ..NewToken::single("t", "ann") };
     assert!(identity.create_token(recovery, now()).await.is_err(), "a removed host does not come back");
 }

@@ -1,6 +1,6 @@
 //! Who is connected, and the way to them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -279,6 +279,7 @@ impl Registry {
         if revoked.is_empty() {
             return;
         }
+        let revoked: HashSet<&Digest> = revoked.iter().collect();
         let mut sessions = self.sessions();
         sessions.retain(|_, entry| {
             let ends = revoked.contains(&entry.peer.fingerprint);

@@ -8,9 +8,9 @@ use sysop_common::wire::{EnrolAnswer, EnrolRequest, RenewRequest, Renewed};
 
 use crate::audit::{Audit, Record};
 use crate::clock::Clock;
-use crate::identity::{EnrolError, Identity};
+use crate::identity::{EnrolError, Identity, IdentityError};
 use crate::link::ports::{BoxFuture, Enroller, Peer, Refused};
-use crate::store::Db;
+use crate::store::{Db, StoreError};
 use crate::wake::Wakes;
 
 /// [`Identity`] as the link's port, with a record of each host that came and each certificate.
@@ -72,7 +72,13 @@ impl Enroller for Audited {
             let renewed = self.identity.renew(peer.host, peer.fingerprint, &request.csr.0, now).await;
             let certificate = renewed.map_err(|error| {
                 tracing::warn!(host = %peer.host, %error, "a certificate was not renewed");
-                Refused("the certificate cannot be renewed; enrol the host again".into())
+                Refused(match error {
+                    IdentityError::Store(StoreError::Conflict(_)) | IdentityError::BadRequest => {
+                        "the certificate cannot be renewed; enrol the host again".into()
+                    }
+                    IdentityError::Store(StoreError::TooSoon(why)) => why.into(),
+                    _ => "the certificate could not be renewed now; ask again later".into(),
+                })
             })?;
             let detail = json!({ "from": peer.address.ip() });
             self.note("host.renew", format!("host:{}", peer.host), detail).await;

@@ -60,6 +60,8 @@ pub enum StartError {
     Setup(#[from] SetupError),
     #[error("the dashboard's HTTPS cannot be set up: {0}")]
     Https(#[from] web::TlsError),
+    #[error("the step {0} ended by a fault, as the log tells; nothing acknowledged is lost: start again")]
+    Step(&'static str),
     #[error("the agent of this machine cannot start: {0}; SYSOP_AGENTS_LOCAL=off starts without it")]
     Quickstart(#[from] quickstart::QuickstartError),
 }
@@ -82,7 +84,8 @@ struct Parts {
 /// Runs the controller until `stop` completes.
 ///
 /// # Errors
-/// When it cannot start. Once it runs, a step that fails says so and tries again.
+/// When it cannot start. Once it runs, a step that fails says so and tries again; one that ends early,
+/// which only a fault of ours can do, ends the controller, so that its supervisor starts it afresh.
 pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), StartError> {
     let _folder = claim(&config.server.data_dir)?;
     let parts = Parts::open(config).await?;
@@ -116,7 +119,10 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
 
     let local = parts.local_agent(agents_at).await?;
     parts.greet(agents_at, &first_run);
-    stop.await;
+    let lost = tokio::select! {
+        () = stop => None,
+        step = steps.lost() => Some(step),
+    };
 
     stopper.send_replace(true);
     drop(local);
@@ -125,7 +131,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
     }
     parts.samples.close().await;
     parts.db.close().await;
-    Ok(())
+    lost.map_or(Ok(()), |step| Err(StartError::Step(step)))
 }
 
 impl Parts {
@@ -301,8 +307,8 @@ impl Parts {
         }
         let folder = self.config.server.data_dir.join("agent");
         let interval = Duration::from_millis(u64::from(self.interval_ms()));
-        let agent = quickstart::start(&self.identity, &folder, agents_at, interval, self.clock.now()).await?;
-        Ok(Some(agent))
+        let now = self.clock.now();
+        Ok(quickstart::start(&self.identity, &self.db, &folder, agents_at, interval, now).await?)
     }
 
     fn greet(&self, agents_at: SocketAddr, first_run: &FirstRun) {

@@ -52,6 +52,15 @@ impl Steps {
         })
     }
 
+    /// Waits for a step to end, and gives its name: while nobody asked it to, that is a fault.
+    pub(super) async fn lost(&mut self) -> &'static str {
+        if self.tasks.join_next().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        watched.iter().find(|(_, runs)| !runs.load(Ordering::Relaxed)).map_or("a step", |(name, _)| name)
+    }
+
     /// Waits until all steps have ended, at most so long; tells whether they did.
     pub(super) async fn end(&mut self, at_most: Duration) -> bool {
         let all = async { while self.tasks.join_next().await.is_some() {} };
@@ -76,5 +85,7 @@ mod tests {
         let (ok, missing) = (PartState::Ok, PartState::Missing);
         assert_eq!(states, [("lasting", ok), ("ending", missing), ("panicking", missing)]);
         assert!(!steps.end(Duration::from_millis(10)).await);
+        steps.start("failing", async { panic!("on purpose") });
+        assert_eq!(steps.lost().await, "ending");
     }
 }

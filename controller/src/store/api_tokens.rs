@@ -1,4 +1,7 @@
 //! Tokens of programs that use the API. Only the SHA-256 of a token is stored.
+//!
+//! A token speaks for whoever made it: it may never do more than its maker may, and a maker who may
+//! not sign in has no tokens either.
 
 use sqlx::FromRow;
 use sysop_common::time::UnixMs;
@@ -6,6 +9,9 @@ use uuid::Uuid;
 
 use super::users::Role;
 use super::{Conn, Db, StoreError};
+
+/// Begins `created_by` when a user made the token.
+pub const BY_USER: &str = "user:";
 
 /// A token, without what opens the door.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,8 +79,20 @@ impl Row {
 /// Stores a token.
 ///
 /// # Errors
-/// Only the store's.
+/// [`StoreError::Conflict`] when one of this name lives: records name tokens by their name.
 pub async fn create(conn: &mut Conn, token: NewApiToken<'_>, now: UnixMs) -> Result<ApiToken, StoreError> {
+    let taken: Option<(i64,)> = sqlx::query_as(
+        "SELECT 1 FROM api_tokens WHERE name = ? AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?)",
+    )
+    .bind(token.name)
+    .bind(now.0)
+    .fetch_optional(&mut *conn)
+    .await?;
+    if taken.is_some() {
+        return Err(StoreError::Conflict(
+            "a token of this name lives; revoke it first, or choose another name",
+        ));
+    }
     let id = Uuid::now_v7().to_string();
     sqlx::query(
         "INSERT INTO api_tokens (id, hash, name, role, created_by, created_at, expires_at)
@@ -101,7 +119,8 @@ pub async fn create(conn: &mut Conn, token: NewApiToken<'_>, now: UnixMs) -> Res
     })
 }
 
-/// The token with this hash, unless it is revoked or its life is over.
+/// The token with this hash and what it may do by now, unless it is revoked, its life is over, or its
+/// maker may not sign in any more.
 ///
 /// # Errors
 /// Only the store's.
@@ -114,7 +133,16 @@ pub async fn live(db: &Db, hash: &[u8; 32], now: UnixMs) -> Result<Option<ApiTok
     .bind(now.0)
     .fetch_optional(db.read())
     .await?;
-    row.map(Row::token).transpose()
+    let Some(mut token) = row.map(Row::token).transpose()? else { return Ok(None) };
+    let Some(maker) = token.created_by.strip_prefix(BY_USER) else { return Ok(Some(token)) };
+    let maker: Option<(String,)> =
+        sqlx::query_as("SELECT role FROM users WHERE name = ? AND disabled_at IS NULL")
+            .bind(maker)
+            .fetch_optional(db.read())
+            .await?;
+    let Some((role,)) = maker else { return Ok(None) };
+    token.role = token.role.min(Role::stored(&role)?);
+    Ok(Some(token))
 }
 
 /// Notes that the token was used.
@@ -164,21 +192,39 @@ pub async fn revoke(conn: &mut Conn, id: &str, now: UnixMs) -> Result<String, St
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::users;
 
     #[tokio::test]
     async fn a_token_opens_until_it_expires_or_is_revoked() {
         let dir = tempfile::tempdir().unwrap();
         let db = Db::open_control(dir.path()).await.unwrap();
-        let new = NewApiToken {
-            hash: &[7; 32],
-            name: "ci",
+        let new = |hash, name| NewApiToken {
+            hash,
+            name,
             role: Role::Operator,
             created_by: "user:ann",
             expires_at: Some(UnixMs(100)),
         };
         let mut tx = db.begin().await.unwrap();
-        let token = create(&mut tx, new, UnixMs(1)).await.unwrap();
+        let user = |name, role| users::NewUser { name, password_hash: "x", role, must_change: false };
+        users::create(&mut tx, user("bob", Role::Admin), UnixMs(1)).await.unwrap();
+        let ann = users::create(&mut tx, user("ann", Role::Admin), UnixMs(1)).await.unwrap();
+        let token = create(&mut tx, new(&[7; 32], "ci"), UnixMs(1)).await.unwrap();
+        let again = create(&mut tx, new(&[9; 32], "ci"), UnixMs(1)).await;
+        assert!(matches!(again, Err(StoreError::Conflict(_))));
         tx.commit().await.unwrap();
+        for (role, disabled, left) in [
+            (Role::Viewer, false, Some(Role::Viewer)),
+            (Role::Admin, false, Some(Role::Operator)),
+            (Role::Admin, true, None),
+            (Role::Operator, false, Some(Role::Operator)),
+        ] {
+            let mut tx = db.begin().await.unwrap();
+            users::change(&mut tx, &ann.id, role, disabled, UnixMs(2)).await.unwrap();
+            tx.commit().await.unwrap();
+            let found = live(&db, &[7; 32], UnixMs(3)).await.unwrap();
+            assert_eq!(found.map(|token| token.role), left);
+        }
         assert_eq!(live(&db, &[7; 32], UnixMs(99)).await.unwrap().as_ref(), Some(&token));
         assert_eq!(live(&db, &[7; 32], UnixMs(100)).await.unwrap(), None);
         assert_eq!(live(&db, &[8; 32], UnixMs(2)).await.unwrap(), None);

@@ -237,22 +237,23 @@ pub async fn list(db: &Db, filter: &AuditFilter) -> Result<Vec<AuditRow>, StoreE
     let (at, controller, seq) = filter.after.map_or((i64::MAX, String::new(), i64::MAX), |cursor| {
         (cursor.at.0, cursor.controller.to_string(), bound(cursor.seq))
     });
-    let rows: Vec<Row> = sqlx::query_as(
-        "SELECT * FROM audit
-         WHERE (?1 IS NULL OR object = ?1) AND (?2 IS NULL OR actor = ?2) AND (?3 IS NULL OR action = ?3)
-           AND at <= ?4
-           AND (at < ?4 OR controller > ?5 OR (controller = ?5 AND seq < ?6))
-         ORDER BY at DESC, controller, seq DESC LIMIT ?7",
-    )
-    .bind(&filter.object)
-    .bind(&filter.actor)
-    .bind(&filter.action)
-    .bind(at)
-    .bind(controller)
-    .bind(seq)
-    .bind(filter.limit)
-    .fetch_all(db.read())
-    .await?;
+    // Only the filters that are given: each has its index.
+    let mut query = sqlx::QueryBuilder::<sqlx::Sqlite>::new("SELECT * FROM audit WHERE at <= ");
+    query.push_bind(at);
+    let filters = [
+        (" AND object = ", &filter.object),
+        (" AND actor = ", &filter.actor),
+        (" AND action = ", &filter.action),
+    ];
+    for (condition, value) in filters {
+        if let Some(value) = value {
+            query.push(condition).push_bind(value);
+        }
+    }
+    query.push(" AND (at < ").push_bind(at).push(" OR controller > ").push_bind(&controller);
+    query.push(" OR (controller = ").push_bind(&controller).push(" AND seq < ").push_bind(seq).push("))");
+    query.push(" ORDER BY at DESC, controller, seq DESC LIMIT ").push_bind(filter.limit);
+    let rows: Vec<Row> = query.build_query_as().fetch_all(db.read()).await?;
     rows.into_iter().map(AuditRow::try_from).collect()
 }
 

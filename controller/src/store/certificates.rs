@@ -2,7 +2,6 @@
 
 use std::str::FromStr;
 
-use sqlx::{Sqlite, Transaction};
 use sysop_common::bytes::{Digest, from_hex};
 use sysop_common::ids::HostId;
 use sysop_common::time::UnixMs;
@@ -117,7 +116,7 @@ pub async fn of_host(db: &Db, host: HostId) -> Result<Vec<Certificate>, StoreErr
 
 /// Writes a new certificate.
 pub(super) async fn insert(
-    tx: &mut Transaction<'_, Sqlite>,
+    conn: &mut Conn,
     fingerprint: Digest,
     host: HostId,
     not_after: UnixMs,
@@ -128,16 +127,21 @@ pub(super) async fn insert(
         .bind(host.to_string())
         .bind(not_after.0)
         .bind(now.0)
-        .execute(&mut **tx)
+        .execute(conn)
         .await?;
     Ok(())
 }
 
-/// Writes the certificate that follows `old`, if `old` still stands: checked in the same transaction, so
-/// that a revocation in between wins.
+/// A certificate may be renewed in the second half of its life.
+const RENEWED_AFTER: i64 = 2;
+/// Two certificates of one host lie at least this part of a life apart: 30 hours of 30 days.
+const RENEWALS_PER_LIFE: i64 = 24;
+
+/// Writes the certificate that follows `old`, if `old` still stands and its renewal is due: checked in the
+/// same transaction, so that a revocation in between wins.
 ///
 /// # Errors
-/// [`StoreError::Conflict`] when `old` does not stand any more.
+/// [`StoreError::Conflict`] when `old` does not stand any more; [`StoreError::TooSoon`].
 pub async fn renew(
     db: &Db,
     old: Digest,
@@ -146,9 +150,9 @@ pub async fn renew(
     not_after: UnixMs,
     now: UnixMs,
 ) -> Result<(), StoreError> {
-    let mut tx = db.write().begin().await?;
-    let stands: Option<i64> = sqlx::query_scalar(
-        "SELECT 1 FROM certificates c JOIN hosts h ON h.id = c.host WHERE c.fingerprint = ? AND c.host = ? \
+    let mut tx = db.begin().await?;
+    let stands: Option<(i64, i64)> = sqlx::query_as(
+        "SELECT c.issued_at, c.not_after FROM certificates c JOIN hosts h ON h.id = c.host WHERE c.fingerprint = ? AND c.host = ? \
          AND c.revoked_at IS NULL AND c.not_after > ? AND h.removed_at IS NULL",
     )
     .bind(old.to_string())
@@ -156,10 +160,35 @@ pub async fn renew(
     .bind(now.0)
     .fetch_optional(&mut *tx)
     .await?;
-    stands.ok_or(StoreError::Conflict("the certificate to be renewed is revoked, expired or unknown"))?;
+    let (issued, ends) =
+        stands.ok_or(StoreError::Conflict("the certificate to be renewed is revoked, expired or unknown"))?;
+    let newest: i64 = sqlx::query_scalar("SELECT max(issued_at) FROM certificates WHERE host = ?")
+        .bind(host.to_string())
+        .fetch_one(&mut *tx)
+        .await?;
+    let life = ends - issued;
+    if now.0 < issued + life / RENEWED_AFTER || now.0 < newest + life / RENEWALS_PER_LIFE {
+        return Err(StoreError::TooSoon("the certificate is not to be renewed yet"));
+    }
     insert(&mut tx, fingerprint, host, not_after, now).await?;
     tx.commit().await?;
     Ok(())
+}
+
+/// Deletes certificates that ended before `before`; tells how many.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn forget(conn: &mut Conn, before: UnixMs, limit: u32) -> Result<u64, StoreError> {
+    let done = sqlx::query(
+        "DELETE FROM certificates WHERE fingerprint IN (
+             SELECT fingerprint FROM certificates WHERE not_after < ? LIMIT ?)",
+    )
+    .bind(before.0)
+    .bind(limit)
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
 }
 
 /// Revokes all certificates of a host. Returns how many there were to revoke.

@@ -31,6 +31,9 @@ pub enum StoreError {
     /// Another one exists already, or the state changed in between.
     #[error("{0}")]
     Conflict(&'static str),
+    /// It would be right later.
+    #[error("{0}")]
+    TooSoon(&'static str),
 }
 
 impl StoreError {

@@ -224,6 +224,20 @@ pub async fn list(db: &Db, after: &str, limit: u32) -> Result<Vec<User>, StoreEr
     rows.into_iter().map(|row| row.user().map(|(user, _)| user)).collect()
 }
 
+/// Whether the user may still sign in, and with this hash's password.
+///
+/// # Errors
+/// Only the store's.
+pub async fn still_signs_in(conn: &mut Conn, id: &str, hash: &str) -> Result<bool, StoreError> {
+    let row: Option<(i64,)> =
+        sqlx::query_as("SELECT 1 FROM users WHERE id = ? AND password_hash = ? AND disabled_at IS NULL")
+            .bind(id)
+            .bind(hash)
+            .fetch_optional(conn)
+            .await?;
+    Ok(row.is_some())
+}
+
 /// Sets a password and ends all sessions of the user with it.
 ///
 /// # Errors

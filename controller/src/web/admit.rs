@@ -14,6 +14,7 @@ use maud::{DOCTYPE, html};
 
 use super::api::openapi;
 use super::auth::principal::{identify, note_use};
+use super::auth::throttle::network;
 use super::auth::{Principal, Way};
 use super::csrf;
 use super::envelope::is_for_programs;
@@ -48,8 +49,10 @@ pub(super) async fn admit(State(state): State<AppState>, request: Request, next:
         response.extensions_mut().insert(client.clone());
         response
     };
-    let key = principal.as_ref().map_or_else(|| format!("from:{}", client.source), Principal::key);
-    let _place = match state.requests.take(&key) {
+    let key = principal.as_ref().map_or_else(|| format!("from:{}", network(client.source)), Principal::key);
+    // Strangers have places of their own: they cannot take those of people who are signed in.
+    let places = if principal.is_some() { &state.requests } else { &state.strangers };
+    let _place = match places.take(&key) {
         Ok(place) => place,
         Err(problem) => return answered(problem.into_response()),
     };

@@ -202,7 +202,7 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::NotFound(what) => Self::not_found(what),
-            StoreError::Conflict(what) => Self::conflict(what),
+            StoreError::Conflict(what) | StoreError::TooSoon(what) => Self::conflict(what),
             error => Self::internal(error),
         }
     }

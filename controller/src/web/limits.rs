@@ -22,8 +22,12 @@ pub const HEADER_TIME: Duration = Duration::from_secs(10);
 pub const REQUEST_TIME: Duration = Duration::from_secs(30);
 /// Connections at a time.
 pub const CONNECTIONS: usize = 2048;
+/// Connections of one network at a time; a listed proxy has no such bound.
+pub const CONNECTIONS_EACH: u32 = 128;
 /// Requests at a time.
 const REQUESTS: usize = 512;
+/// Requests at a time of those who are not signed in.
+const REQUESTS_STRANGERS: usize = 256;
 /// Requests of one user or token at a time.
 const REQUESTS_EACH: u32 = 32;
 /// Streams at a time.
@@ -57,6 +61,18 @@ impl Counter {
     #[must_use]
     pub fn of_requests() -> Self {
         Self::new(REQUESTS, REQUESTS_EACH, "requests")
+    }
+
+    /// Counts requests of those who are not signed in.
+    #[must_use]
+    pub fn of_strangers() -> Self {
+        Self::new(REQUESTS_STRANGERS, REQUESTS_EACH, "requests")
+    }
+
+    /// Counts connections of each network.
+    #[must_use]
+    pub fn of_connections() -> Self {
+        Self::new(CONNECTIONS, CONNECTIONS_EACH, "connections")
     }
 
     /// Counts streams.

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::extract::Request;
@@ -20,7 +21,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
-use super::limits::{CONNECTIONS, HEADER_BYTES, HEADER_TIME};
+use super::auth::throttle::network;
+use super::limits::{CONNECTIONS, Counter, HEADER_BYTES, HEADER_TIME};
 use super::peer::Peer;
 use super::router;
 use super::state::AppState;
@@ -43,14 +45,19 @@ pub async fn serve(
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let sweeping = tokio::spawn(sweep::run(state.clone()));
+    let proxies = state.server.trusted_proxies.clone();
     let app = router::router(state);
     let tls = tls.map(TlsAcceptor::from);
     let open = Arc::new(Semaphore::new(CONNECTIONS));
+    let each = Counter::of_connections();
     let graceful = GracefulShutdown::new();
     loop {
-        let place = Arc::clone(&open).acquire_owned().await.map_err(io::Error::other)?;
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+        let next = async {
+            let place = Arc::clone(&open).acquire_owned().await.map_err(io::Error::other)?;
+            Ok::<_, io::Error>((place, listener.accept().await))
+        };
+        let (place, accepted) = tokio::select! {
+            next = next => next?,
             _ = stop.wait_for(|stop| *stop) => break,
         };
         let (stream, address) = match accepted {
@@ -62,9 +69,17 @@ pub async fn serve(
                 continue;
             }
         };
+        // One network cannot take all places; behind a listed proxy there are many.
+        let own = match proxies.iter().any(|proxy| proxy.contains(address.ip().to_canonical())) {
+            true => None,
+            false => match each.take(&network(address.ip()).to_string()) {
+                Ok(own) => Some(own),
+                Err(_) => continue,
+            },
+        };
         let (app, tls, watcher, mut stop) = (app.clone(), tls.clone(), graceful.watcher(), stop.clone());
         tokio::spawn(async move {
-            let _place = place;
+            let _places = (place, own);
             if let Err(e) = connection(app, tls, stream, address, watcher, &mut stop).await {
                 tracing::debug!(%address, "connection: {e}");
             }
@@ -123,7 +138,10 @@ async fn http<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let asked = Arc::new(AtomicBool::new(false));
+    let seen = asked.clone();
     let service = app.map_request(move |request: Request<hyper::body::Incoming>| {
+        seen.store(true, Ordering::Relaxed);
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer);
         request
@@ -139,7 +157,14 @@ where
         .keep_alive_timeout(Duration::from_secs(10));
     let connection =
         builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)).into_owned();
-    watcher.watch(connection).await
+    let connection = watcher.watch(connection);
+    tokio::pin!(connection);
+    // The version of HTTP is awaited without a limit of its own: nothing asked in time is the end.
+    tokio::select! {
+        done = &mut connection => return done,
+        () = tokio::time::sleep(2 * HEADER_TIME) => {}
+    }
+    if asked.load(Ordering::Relaxed) { connection.await } else { Ok(()) }
 }
 
 /// Settings for the dashboard's TLS are not usable.

@@ -93,6 +93,8 @@ pub struct Inner {
     pub ended: Signal,
     /// Requests that are being answered.
     pub requests: Counter,
+    /// Requests at a time of those who are not signed in.
+    pub strangers: Counter,
     /// Streams that are open.
     pub streams: Counter,
     /// Turns true when the controller stops.
@@ -140,6 +142,7 @@ impl AppState {
             throttle: Throttle::default(),
             ended: Signal::default(),
             requests: Counter::of_requests(),
+            strangers: Counter::of_strangers(),
             streams: Counter::of_streams(),
             stop,
             parts,

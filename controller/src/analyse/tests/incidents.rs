@@ -114,6 +114,21 @@ fn what_cannot_be_observed_is_neither_confirmed_nor_over_for_an_hour() {
 }
 
 #[test]
+fn a_host_that_makes_up_trouble_opens_a_bounded_number_of_incidents() {
+    let mut book = Book::default();
+    for look in 0..200 {
+        let mut seen_now = Seen::default();
+        for n in 0..40 {
+            seen_now = seen_now.unit(failed(&format!("u{look}-{n}.service"), "exit-code"));
+        }
+        book.look(&seen(look * 40, &seen_now), at(look * 40), &[]);
+        assert!(book.open() <= 64, "{}", book.open());
+    }
+    // 8,000 made up within two hours and a quarter.
+    assert!(book.known.len() <= 3 * 128, "{}", book.known.len());
+}
+
+#[test]
 fn a_loop_stays_open_for_half_an_hour_of_quiet() {
     let mut book = Book::default();
     let looks = (0..5).map(|n| Seen::default().unit(Unit { restarts: n, ..running("web.service") }));

@@ -16,7 +16,7 @@ use super::world::{Agent, BOTH, Key, Wire, World, hello, now};
 use crate::identity::NewToken;
 use crate::link::ports::Transport;
 use crate::link::{NotConnected, QueryError};
-use crate::store::{host_events, hosts};
+use crate::store::{host_events, hosts, testing};
 
 fn previous(epoch: u64) -> Option<PreviousEpoch> {
     Some(PreviousEpoch { epoch: Epoch(epoch), last_seq: Seq(0), last_at: now() })
@@ -49,6 +49,10 @@ async fn a_host_enrols_connects_and_renews_on_either_transport() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
 
+        // Time for its renewal.
+        testing::try_sql(&world.db, "UPDATE certificates SET issued_at = issued_at - 31 * 86400000")
+            .await
+            .unwrap();
         let next = Key::new();
         agent.wire.send(&Upward::RenewRequest(RenewRequest { csr: next.csr() })).await.unwrap();
         let Downward::Renewed(renewed) = agent.wire.next().await.unwrap() else { panic!() };

@@ -156,7 +156,8 @@ pub async fn list(
         label,
         name: query.q.map(|text| text.0),
         removed: false,
-        limit: query.limit.0 + 1,
+        // Whoever filters by what the store does not know reads larger pages of it.
+        limit: if query.status.is_some() { 200 } else { query.limit.0 + 1 },
     };
     let mut found = Vec::new();
     loop {

@@ -100,7 +100,7 @@ pub async fn create(
         hash: &hash,
         name: &new.name,
         role: new.role.into(),
-        created_by: &principal.actor(),
+        created_by: &principal.maker(),
         expires_at: new.expires_at.map(UnixMs),
     };
     let mut tx = state.db.begin().await?;

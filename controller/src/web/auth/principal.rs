@@ -46,6 +46,8 @@ pub enum Way {
         hash: [u8; 32],
         /// Last use, to the minute.
         last_used: Option<UnixMs>,
+        /// Who made it.
+        made_by: String,
     },
 }
 
@@ -56,6 +58,15 @@ impl Principal {
         match self.way {
             Way::Session { .. } => format!("user:{}", self.name),
             Way::Token { .. } => format!("token:{}", self.name),
+        }
+    }
+
+    /// Who stands for a token that it makes: the person, also behind a token that makes tokens.
+    #[must_use]
+    pub fn maker(&self) -> String {
+        match &self.way {
+            Way::Session { .. } => self.actor(),
+            Way::Token { made_by, .. } => made_by.clone(),
         }
     }
 
@@ -102,7 +113,9 @@ impl Principal {
             Way::Session { hash, .. } => web_sessions::live(&state.db, hash, state.auth.session_idle_ms, now)
                 .await?
                 .is_some_and(|session| session.role == self.role),
-            Way::Token { hash, .. } => api_tokens::live(&state.db, hash, now).await?.is_some(),
+            Way::Token { hash, .. } => {
+                api_tokens::live(&state.db, hash, now).await?.is_some_and(|token| token.role == self.role)
+            }
         })
     }
 }
@@ -129,7 +142,7 @@ pub async fn identify(
             behind: token.created_by.strip_prefix("user:").unwrap_or(&token.created_by).to_owned(),
             name: token.name,
             role: token.role,
-            way: Way::Token { hash, last_used: token.last_used },
+            way: Way::Token { hash, last_used: token.last_used, made_by: token.created_by },
         }));
     }
     let Some(hash) = session::presented(headers, state.secure(https)) else { return Ok(None) };

@@ -50,13 +50,17 @@ pub async fn sign_in(
     let found = users::with_password(&state.db, &account).await?;
     let found = found.filter(|(user, _)| user.disabled_at.is_none());
     let (user, hash) = found.unzip();
-    let fits = state.hasher.verify(password, hash).await?;
-    let Some(user) = user.filter(|_| fits) else {
-        note_failure(state, client, &account).await?;
+    let fits = state.hasher.verify(password, hash.clone()).await?;
+    let (Some(user), Some(hash)) = (user.clone().filter(|_| fits), hash) else {
+        note_failure(state, client, user.as_ref()).await?;
         return Err(NotSignedIn::Wrong);
     };
-    state.throttle.give_back(&account, client.source);
     let mut tx = state.db.begin().await?;
+    // Checking took a while: a password that was changed meanwhile opens nothing.
+    if !users::still_signs_in(&mut tx, &user.id, &hash).await? {
+        return Err(NotSignedIn::Wrong);
+    }
+    state.throttle.give_back(&account, client.source);
     let detail = json!({ "from": client.source });
     let record = Record::new(actor(&user), "session.open", object(&user), detail);
     state.audit.append(&mut tx, &record).await?;
@@ -65,13 +69,14 @@ pub async fn sign_in(
     Ok((user, cookie))
 }
 
-/// Guesses are recorded, but whoever guesses cannot fill the chain with them.
-async fn note_failure(state: &AppState, client: &Client, account: &str) -> Result<(), Problem> {
+/// Guesses are recorded, but whoever guesses cannot fill the chain with them. Only a name that is a
+/// user's is: what else was typed may be a password.
+async fn note_failure(state: &AppState, client: &Client, user: Option<&User>) -> Result<(), Problem> {
     if !state.throttle.is_worth_a_record(state.now()) {
         return Ok(());
     }
-    let record =
-        Record::new("unknown", "session.refuse", format!("user:{account}"), json!({ "from": client.source }));
+    let about = user.map_or_else(|| "user:unknown".to_owned(), object);
+    let record = Record::new("unknown", "session.refuse", about, json!({ "from": client.source }));
     state.audit.record(&state.db, &record).await?;
     Ok(())
 }

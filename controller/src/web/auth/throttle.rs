@@ -1,7 +1,7 @@
 //! Limits on sign-in: per account, per source, and in all. Nobody is locked out for good: each limit
 //! is a bucket that fills again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
@@ -15,7 +15,10 @@ struct Rule {
     refill_ms: i64,
 }
 
-const ACCOUNT: Rule = Rule { size: 10, refill_ms: 30_000 };
+/// One account from one network.
+const ACCOUNT_FROM: Rule = Rule { size: 10, refill_ms: 30_000 };
+/// One account from everywhere: more than one network's share, so that no single one dries it up.
+const ACCOUNT: Rule = Rule { size: 60, refill_ms: 5_000 };
 const SOURCE: Rule = Rule { size: 20, refill_ms: 15_000 };
 const ALL: Rule = Rule { size: 100, refill_ms: 1_000 };
 /// Records of failed tries.
@@ -30,6 +33,9 @@ pub struct Throttle(Mutex<Books>);
 #[derive(Debug, Default)]
 struct Books {
     accounts: HashMap<String, Bucket>,
+    pairs: HashMap<(String, IpAddr), Bucket>,
+    /// Networks from which an account signed in: what others try does not hold it up there.
+    known: HashSet<(String, IpAddr)>,
     sources: HashMap<IpAddr, Bucket>,
     all: Bucket,
     records: Bucket,
@@ -44,7 +50,9 @@ struct Bucket {
 
 impl Bucket {
     /// How long to wait for a try, in ms; zero when one is there.
-    fn wait(self, rule: Rule, now: i64) -> i64 {
+    fn wait(&mut self, rule: Rule, now: i64) -> i64 {
+        // Never more than a whole bucket: the clock may have been ahead when the tries were taken.
+        self.full_at = self.full_at.min(now + rule.size * rule.refill_ms);
         let missing = (self.full_at - now).max(0);
         (missing + rule.refill_ms - rule.size * rule.refill_ms).max(0)
     }
@@ -59,7 +67,8 @@ impl Bucket {
 }
 
 impl Throttle {
-    /// Takes one try for `account` from `source`.
+    /// Takes one try for `account` from `source`. Limits that many share do not hold up a network from
+    /// which the account signed in before.
     ///
     /// # Errors
     /// The seconds until the next try counts, when there is none.
@@ -67,14 +76,21 @@ impl Throttle {
         let mut books = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let books = &mut *books;
         let (source, now) = (network(source), now.0);
-        let account_wait = books.accounts.get(account).map_or(0, |bucket| bucket.wait(ACCOUNT, now));
-        let source_wait = books.sources.get(&source).map_or(0, |bucket| bucket.wait(SOURCE, now));
-        let wait = account_wait.max(source_wait).max(books.all.wait(ALL, now));
+        let pair = (account.to_owned(), source);
+        let pair_wait = books.pairs.get_mut(&pair).map_or(0, |bucket| bucket.wait(ACCOUNT_FROM, now));
+        let source_wait = books.sources.get_mut(&source).map_or(0, |bucket| bucket.wait(SOURCE, now));
+        let mut wait = pair_wait.max(source_wait);
+        if !books.known.contains(&pair) {
+            let account_wait = books.accounts.get_mut(account).map_or(0, |bucket| bucket.wait(ACCOUNT, now));
+            wait = wait.max(account_wait).max(books.all.wait(ALL, now));
+        }
         if wait > 0 {
             return Err(u32::try_from((wait + 999) / 1000).unwrap_or(u32::MAX));
         }
         make_room(&mut books.accounts, now);
         make_room(&mut books.sources, now);
+        make_room(&mut books.pairs, now);
+        books.pairs.entry(pair).or_default().take(ACCOUNT_FROM, now);
         books.accounts.entry(account.to_owned()).or_default().take(ACCOUNT, now);
         books.sources.entry(source).or_default().take(SOURCE, now);
         books.all.take(ALL, now);
@@ -91,9 +107,17 @@ impl Throttle {
         free
     }
 
-    /// Gives a try back that was right.
+    /// Gives a try back that was right, and remembers where it came from.
     pub fn give_back(&self, account: &str, source: IpAddr) {
         let mut books = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let pair = (account.to_owned(), network(source));
+        if let Some(bucket) = books.pairs.get_mut(&pair) {
+            bucket.give_back(ACCOUNT_FROM);
+        }
+        if books.known.len() >= MOST_KEYS {
+            books.known.clear();
+        }
+        books.known.insert(pair);
         if let Some(bucket) = books.accounts.get_mut(account) {
             bucket.give_back(ACCOUNT);
         }
@@ -137,11 +161,37 @@ mod tests {
         for _ in 0..10 {
             throttle.take("ann", ip("192.0.2.1"), start).unwrap();
         }
-        assert_eq!(throttle.take("ann", ip("192.0.2.2"), start), Err(30));
+        assert_eq!(throttle.take("ann", ip("192.0.2.1"), start), Err(30));
         assert_eq!(throttle.take("bob", ip("192.0.2.1"), start), Ok(()));
-        assert_eq!(throttle.take("ann", ip("192.0.2.2"), start.plus(29_999)), Err(1));
-        assert_eq!(throttle.take("ann", ip("192.0.2.2"), start.plus(30_000)), Ok(()));
-        assert!(throttle.take("ann", ip("192.0.2.2"), start.plus(30_000)).is_err());
+        assert_eq!(throttle.take("ann", ip("192.0.2.1"), start.plus(29_999)), Err(1));
+        assert_eq!(throttle.take("ann", ip("192.0.2.1"), start.plus(30_000)), Ok(()));
+        assert!(throttle.take("ann", ip("192.0.2.1"), start.plus(30_000)).is_err());
+    }
+
+    #[test]
+    fn whoever_signed_in_before_is_not_held_up_by_what_others_try() {
+        let throttle = Throttle::default();
+        let now = UnixMs(1_000_000);
+        throttle.take("ann", ip("203.0.113.5"), now).unwrap();
+        throttle.give_back("ann", ip("203.0.113.5"));
+        for n in 0..200u32 {
+            let _ = throttle.take("ann", IpAddr::from((n << 8).to_be_bytes()), now);
+        }
+        assert!(throttle.take("ann", ip("198.51.100.1"), now).is_err());
+        assert_eq!(throttle.take("ann", ip("203.0.113.5"), now), Ok(()));
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_holds_nobody_up_once_it_is_right() {
+        let throttle = Throttle::default();
+        let ahead = UnixMs(4_000_000_000_000);
+        for _ in 0..10 {
+            throttle.take("ann", ip("192.0.2.1"), ahead).unwrap();
+        }
+        let now = UnixMs(1_700_000_000_000);
+        let wait = throttle.take("ann", ip("192.0.2.1"), now).unwrap_err();
+        assert!(i64::from(wait) <= 300, "{wait}");
+        assert_eq!(throttle.take("ann", ip("192.0.2.1"), now.plus(300_000)), Ok(()));
     }
 
     #[test]

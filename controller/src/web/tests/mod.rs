@@ -156,7 +156,13 @@ impl Web {
 
     async fn token(&self, role: Role) -> String {
         let (token, hash) = auth::secret::api_token().unwrap();
-        let new = NewApiToken { hash: &hash, name: "test", role, created_by: "user:admin", expires_at: None };
+        let new = NewApiToken {
+            hash: &hash,
+            name: &token[6..24],
+            role,
+            created_by: "user:admin",
+            expires_at: None,
+        };
         let mut tx = self.state.db.begin().await.unwrap();
         api_tokens::create(&mut tx, new, self.state.now()).await.unwrap();
         tx.commit().await.unwrap();
