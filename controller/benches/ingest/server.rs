@@ -116,6 +116,7 @@ async fn serve(dir: &Path, plan: &Plan) {
         }
     });
     let running = tokio::spawn(link.run(stopped.clone()));
+    tokio::spawn(store.clone().maintain(stopped.clone()));
     let taking_in = tokio::spawn(async move { ingest.run(stopped).await });
 
     let (lines, mut asked) = tokio::sync::mpsc::channel::<String>(4);

@@ -131,6 +131,8 @@ fn transport() -> Result<TransportConfig, LinkError> {
         // Frames are smaller than one packet; probing would cost one packet per probe and host.
         .mtu_discovery_config(None)
         .initial_rtt(Duration::from_millis(100))
+        // What goes to a host fits one packet; batches would keep ten packets' buffer per connection.
+        .enable_segmentation_offload(false)
         .allow_spin(false)
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_MS))))
         // Samples keep the path alive; agents send keep-alives themselves when they sample rarely.

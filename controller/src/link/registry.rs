@@ -69,7 +69,7 @@ pub struct SessionView {
 /// What a session is asked to do.
 #[derive(Debug)]
 pub(super) enum Command {
-    Order(Box<SignedOrder>, oneshot::Sender<()>),
+    Order(SignedOrder, oneshot::Sender<()>),
     Cancel(OrderId),
     Configure(Configure),
     Query(Query, oneshot::Sender<Answer>),
@@ -83,7 +83,8 @@ pub(super) struct Entry {
     pub(super) since: UnixMs,
     pub(super) epoch: Epoch,
     agent_version: String,
-    commands: mpsc::Sender<Command>,
+    /// Boxed, because a channel keeps room for many from the start.
+    commands: mpsc::Sender<Box<Command>>,
     /// Ends the session; taken by whoever ends it.
     closing: Mutex<Option<oneshot::Sender<String>>>,
     /// When something last came from it, ms.
@@ -138,7 +139,7 @@ pub(super) enum Verdict {
 /// A session's own side of its place in the registry.
 pub(super) struct Place {
     pub(super) entry: Arc<Entry>,
-    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) commands: mpsc::Receiver<Box<Command>>,
     /// Why the session is to end, once it is.
     pub(super) closing: oneshot::Receiver<String>,
 }
@@ -233,7 +234,7 @@ impl Registry {
     pub async fn send_order(&self, host: HostId, order: SignedOrder) -> Result<Delivered, NotConnected> {
         let entry = self.entry(host)?;
         let (sent, taken) = oneshot::channel();
-        entry.commands.send(Command::Order(Box::new(order), sent)).await.map_err(|_| NotConnected)?;
+        entry.commands.send(Box::new(Command::Order(order, sent))).await.map_err(|_| NotConnected)?;
         taken.await.map(|()| Delivered { session: entry.id }).map_err(|_| NotConnected)
     }
 
@@ -242,7 +243,7 @@ impl Registry {
     /// # Errors
     /// [`NotConnected`] when there is no session.
     pub async fn cancel(&self, host: HostId, order: OrderId) -> Result<(), NotConnected> {
-        self.entry(host)?.commands.send(Command::Cancel(order)).await.map_err(|_| NotConnected)
+        self.entry(host)?.commands.send(Box::new(Command::Cancel(order))).await.map_err(|_| NotConnected)
     }
 
     /// Changes settings of an agent, within its own bounds.
@@ -250,7 +251,11 @@ impl Registry {
     /// # Errors
     /// [`NotConnected`] when there is no session.
     pub async fn configure(&self, host: HostId, configure: Configure) -> Result<(), NotConnected> {
-        self.entry(host)?.commands.send(Command::Configure(configure)).await.map_err(|_| NotConnected)
+        self.entry(host)?
+            .commands
+            .send(Box::new(Command::Configure(configure)))
+            .await
+            .map_err(|_| NotConnected)
     }
 
     /// Asks a host for a reading.
@@ -261,7 +266,11 @@ impl Registry {
         let entry = self.entry(host)?;
         let (reply, answer) = oneshot::channel();
         let asked = async {
-            entry.commands.send(Command::Query(query, reply)).await.map_err(|_| QueryError::Ended)?;
+            entry
+                .commands
+                .send(Box::new(Command::Query(query, reply)))
+                .await
+                .map_err(|_| QueryError::Ended)?;
             answer.await.map_err(|_| QueryError::Ended)
         };
         tokio::time::timeout(timeout, asked).await.unwrap_or(Err(QueryError::TimedOut))

@@ -189,7 +189,7 @@ struct Session<'a> {
 enum Next {
     Read(std::io::Result<usize>),
     Signal,
-    Command(Option<Command>),
+    Command(Option<Box<Command>>),
     Output(quinn::RecvStream),
     Housekeeping,
     Room,
@@ -232,7 +232,7 @@ impl Session<'_> {
                     Ok(())
                 }
                 Next::Signal | Next::Room => self.intake.pump().and_then(|()| self.put_acks()),
-                Next::Command(Some(command)) => self.command(command, streams).await,
+                Next::Command(Some(command)) => self.command(*command, streams).await,
                 Next::Command(None) => return ended("the registry is gone"),
                 Next::Output(stream) => {
                     self.outputs.spawn(outputs::read(
@@ -305,7 +305,7 @@ impl Session<'_> {
     async fn command(&mut self, command: Command, streams: &mut Streams) -> Result<(), Ended> {
         match command {
             Command::Order(order, sent) => {
-                self.put(&Downward::Order(order))?;
+                self.put(&Downward::Order(Box::new(order)))?;
                 self.flush(streams).await?;
                 let _ = sent.send(());
                 Ok(())

@@ -79,6 +79,17 @@ fn pool(connections: u32) -> SqlitePoolOptions {
     SqlitePoolOptions::new().max_connections(connections).test_before_acquire(false)
 }
 
+/// WAL and synchronous FULL: what is committed survives a power cut.
+fn durable(file: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(file)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(Duration::from_secs(10))
+}
+
 /// A database: one connection that writes, several that read.
 ///
 /// One writer, because SQLite has one anyway: waiting happens here, in order, and never as an error.
@@ -105,13 +116,21 @@ impl Db {
     /// # Errors
     /// When it cannot be opened.
     pub async fn open(file: &Path) -> Result<Self, StoreError> {
-        let options = SqliteConnectOptions::new()
-            .filename(file)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(Duration::from_secs(10));
+        Self::connect(durable(file)).await
+    }
+
+    /// Like [`Db::open`], but no commit moves the log into the file: the second connection that comes with
+    /// it is for whoever does so with `PRAGMA wal_checkpoint`.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub async fn open_with_log(file: &Path) -> Result<(Self, SqlitePool), StoreError> {
+        let options = durable(file).pragma("wal_autocheckpoint", "0");
+        let db = Self::connect(options.clone()).await?;
+        Ok((db, pool(1).connect_with(options).await?))
+    }
+
+    async fn connect(options: SqliteConnectOptions) -> Result<Self, StoreError> {
         let write = pool(1).connect_with(options.clone()).await?;
         let read = pool(4).connect_with(options.read_only(true)).await?;
         Ok(Self { write, read })

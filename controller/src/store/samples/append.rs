@@ -53,6 +53,7 @@ impl SampleStore {
         }
         self.wait_for_room().await;
         let mut writer = self.inner.writer.lock().await;
+        self.inner.log.bound().await;
         let prepared = self.prepare(&mut writer, batch);
         match self.write(&writer, &prepared, batch, now).await {
             Ok(row) => {
@@ -128,7 +129,9 @@ impl SampleStore {
         if prepared.new_chains.is_empty() && batch.gaps.is_empty() {
             // One statement is a transaction by itself, at a third of the way to the database and back.
             let mut db = self.inner.db.write().acquire().await?;
-            return tail::insert(&mut db, now, prepared.entries.len(), &body).await;
+            let row = tail::insert(&mut db, now, prepared.entries.len(), &body).await?;
+            self.inner.log.grew(body.len());
+            return Ok(row);
         }
         let mut tx = self.inner.db.write().begin().await?;
         for (host, chain) in &prepared.new_chains {
@@ -143,6 +146,7 @@ impl SampleStore {
             row = tail::insert(&mut tx, now, prepared.entries.len(), &body).await?;
         }
         tx.commit().await?;
+        self.inner.log.grew(body.len());
         Ok(row)
     }
 

@@ -15,6 +15,8 @@ use crate::store::StoreError;
 
 /// Bytes of parts in one transaction: small, because acks wait behind it.
 const GROUP_BYTES: usize = 1 << 20;
+/// Bytes of log that a part's entries in the indexes take, about.
+const INDEXED: usize = 16 << 10;
 /// Hosts whose frames are decoded and encoded at once.
 const GROUP_HOSTS: usize = 64;
 
@@ -46,7 +48,11 @@ impl HostParts {
 impl SampleStore {
     /// Compacts, merges and retires for as long as `stop` is not set, as often as the options say and
     /// earlier when much has come in.
-    pub async fn maintain(self, mut stop: watch::Receiver<bool>) {
+    pub async fn maintain(self, stop: watch::Receiver<bool>) {
+        tokio::join!(self.keep_order(stop.clone()), self.keep_log_small(stop));
+    }
+
+    async fn keep_order(&self, mut stop: watch::Receiver<bool>) {
         let every = Duration::from_millis(self.inner.options.compact_every_ms.max(1) as u64);
         let clock = || UnixMs::from_system(std::time::SystemTime::now());
         let mut retired_at = UnixMs(0);
@@ -143,6 +149,7 @@ impl SampleStore {
             }
         }
         tx.commit().await?;
+        self.inner.log.grew(group.iter().map(|host| host.bytes() + host.parts.len() * INDEXED).sum());
         for host in &group {
             done.parts += host.parts.len();
             done.bytes += host.bytes();

@@ -60,6 +60,7 @@ impl SampleStore {
                 .await
                 .map_err(|e| StoreError::corrupt("merge", e))?,
         };
+        let bytes = merged.as_ref().map_or(0, |part| part.body.len());
         let mut tx = self.inner.db.write().begin().await?;
         match merged {
             Some(part) => {
@@ -76,6 +77,7 @@ impl SampleStore {
             }
         }
         tx.commit().await?;
+        self.inner.log.grew(2 * bytes);
         Ok(())
     }
 }

@@ -13,6 +13,7 @@
 //! SQL is in `tail`, `parts` and `positions`; what a value means is in [`rates`].
 
 mod append;
+mod checkpoint;
 mod compact;
 mod ints;
 mod memory;
@@ -89,6 +90,7 @@ struct Inner {
     pressed: Notify,
     /// Something was compacted: there may be room again.
     relieved: Notify,
+    log: checkpoint::Log,
 }
 
 impl SampleStore {
@@ -194,6 +196,7 @@ impl SampleStore {
     /// Closes the database, after what is under way.
     pub async fn close(&self) {
         let _writer = self.inner.writer.lock().await;
+        self.inner.log.close().await;
         self.inner.db.close().await;
     }
 }

@@ -8,6 +8,7 @@ use sysop_common::ids::{Epoch, HostId};
 use sysop_common::time::{DAY_MS, UnixMs};
 
 use super::append::Writer;
+use super::checkpoint::Log;
 use super::memory::{self, ChainInfo, Entry, Memory};
 use super::part::Part;
 use super::types::Stored;
@@ -22,7 +23,7 @@ impl SampleStore {
     /// # Errors
     /// When the file cannot be opened or its schema not be brought up to date.
     pub async fn open(dir: &Path, options: Options) -> Result<Self, StoreError> {
-        let db = Db::open(&dir.join("samples.db")).await?;
+        let (db, log) = Db::open_with_log(&dir.join("samples.db")).await?;
         sqlx::migrate!("../migrations/sqlite/samples").run(db.write()).await?;
         let store = Self {
             inner: Arc::new(Inner {
@@ -34,6 +35,7 @@ impl SampleStore {
                 schemas: std::sync::Mutex::default(),
                 pressed: tokio::sync::Notify::new(),
                 relieved: tokio::sync::Notify::new(),
+                log: Log::new(log),
             }),
         };
         store.read_tail().await?;
