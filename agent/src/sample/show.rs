@@ -173,8 +173,11 @@ impl Pair {
         );
         for process in &self.after.tick.processes {
             let cpu = self.cpu_percent(process).map_or_else(|| "-".into(), |percent| format!("{percent:.1}"));
-            let command =
-                if process.args.is_empty() { format!("[{}]", process.comm) } else { process.args.clone() };
+            let command = if process.args.is_empty() {
+                format!("[{}]", process.comm)
+            } else {
+                process.args.to_string()
+            };
             let _ = writeln!(
                 out,
                 "{:>8} {:<12} {cpu:>6} {:>10}  {:<24} {command}",

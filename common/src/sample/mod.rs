@@ -6,6 +6,7 @@ mod rows;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod text;
 mod varint;
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::Seq;
 use crate::time::UnixMs;
 pub use schema::{Column, MAX_COLUMNS, Schema, SchemaError};
+pub use text::Text;
 
 /// A column's value when the quantity could not be observed. Never zero in its place.
 pub const NOT_OBSERVED: i64 = i64::MIN;
@@ -47,13 +49,13 @@ pub struct Process {
     /// Start time in clock ticks since boot; with the pid it names one process for ever.
     pub start_ticks: u64,
     /// Kernel's short name.
-    pub comm: String,
+    pub comm: Text,
     /// Owner's name, or the number where no name is known.
-    pub user: String,
+    pub user: Text,
     /// systemd unit, empty when it belongs to none.
-    pub unit: String,
+    pub unit: Text,
     /// Command line with secrets redacted, cut to [`MAX_TEXT`].
-    pub args: String,
+    pub args: Text,
     /// CPU time used so far, in ms (counter).
     pub cpu_ms: u64,
     /// Resident memory in bytes.
@@ -138,13 +140,13 @@ impl Active {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Unit {
     /// Full name, `nginx.service`.
-    pub name: String,
+    pub name: Text,
     /// ActiveState.
     pub active: Active,
     /// SubState: `running`, `exited`, `failed`, `auto-restart`, …
-    pub sub: String,
+    pub sub: Text,
     /// Result of the last run: `success`, `exit-code`, `signal`, `oom-kill`, …; empty when not read.
-    pub result: String,
+    pub result: Text,
     /// Automatic restarts so far (counter, reset by a start by hand).
     pub restarts: u32,
     /// Main process, 0 when there is none.

@@ -3,14 +3,14 @@
 use std::borrow::Cow;
 
 use super::varint::cut;
-use super::{MAX_PROCESSES, MAX_UNITS, Tick};
+use super::{MAX_PROCESSES, MAX_UNITS, Text, Tick};
 
 impl Tick {
     /// The tick within the caps, as it travels: units by name and without doubles, long texts cut,
     /// rows beyond the caps left out. Borrowed when it is so already.
     #[must_use]
     pub fn normal(&self) -> Cow<'_, Self> {
-        let short = |text: &String| text.len() <= super::MAX_TEXT;
+        let short = |text: &Text| text.len() <= super::MAX_TEXT;
         let is_normal = self.processes.len() <= MAX_PROCESSES
             && self.units.len() <= MAX_UNITS
             && self.units.windows(2).all(|pair| pair[0].name < pair[1].name)
@@ -20,7 +20,11 @@ impl Tick {
             return Cow::Borrowed(self);
         }
         let mut tick = self.clone();
-        let shorten = |text: &mut String| text.truncate(cut(text).len());
+        let shorten = |text: &mut Text| {
+            if cut(text).len() < text.len() {
+                *text = Text::from(cut(text));
+            }
+        };
         tick.processes.truncate(MAX_PROCESSES);
         for p in &mut tick.processes {
             [&mut p.comm, &mut p.user, &mut p.unit, &mut p.args].into_iter().for_each(shorten);

@@ -2,17 +2,17 @@
 
 use super::codec::CodecError;
 use super::varint::{Reader, put, put_signed, put_text};
-use super::{Active, Process, Unit};
+use super::{Active, Process, Text, Unit};
 
 /// What stays the same of a process as long as it lives (its arguments nearly so).
 #[derive(Debug, Clone)]
 pub(super) struct Identity {
     pub(super) pid: u32,
     pub(super) start_ticks: u64,
-    comm: String,
-    user: String,
-    unit: String,
-    args: String,
+    comm: Text,
+    user: Text,
+    unit: Text,
+    args: Text,
 }
 
 impl Identity {

@@ -8,7 +8,7 @@ fn process(pid: u32, cpu_ms: u64) -> Process {
     Process {
         pid,
         start_ticks: 100 + u64::from(pid),
-        comm: format!("worker-{pid}"),
+        comm: format!("worker-{pid}").into(),
         user: "www-data".into(),
         unit: "nginx.service".into(),
         args: "nginx: worker process".into(),
@@ -126,7 +126,7 @@ fn a_tick_over_the_caps_or_out_of_order_travels_within_them() {
         units: (0..600).rev().map(|n| unit(&format!("u{n:03}.service"), 0)).collect(),
     };
     tick.units.push(unit("u001.service", 9));
-    tick.processes[0].args = "ố".repeat(MAX_TEXT);
+    tick.processes[0].args = "ố".repeat(MAX_TEXT).into();
     let (mut encoder, mut decoder) = (Encoder::default(), Decoder::default());
     for seq in 1..4 {
         tick.seq = Seq(seq);

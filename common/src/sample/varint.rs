@@ -1,5 +1,6 @@
 //! LEB128 integers, zigzag and short strings in a byte buffer.
 
+use super::Text;
 use super::codec::CodecError;
 
 pub(super) fn put(out: &mut Vec<u8>, mut value: u64) {
@@ -84,10 +85,10 @@ impl<'a> Reader<'a> {
         usize::try_from(count).ok().filter(|count| *count <= cap).ok_or(CodecError::TooMany { what, cap })
     }
 
-    pub(super) fn text(&mut self) -> Result<String, CodecError> {
+    pub(super) fn text(&mut self) -> Result<Text, CodecError> {
         let len = self.count(super::MAX_TEXT, "bytes of text")?;
         let bytes = self.bytes(len)?;
-        std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| CodecError::NotText)
+        std::str::from_utf8(bytes).map(Text::from).map_err(|_| CodecError::NotText)
     }
 
     pub(super) const fn is_empty(&self) -> bool {

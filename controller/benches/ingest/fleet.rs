@@ -54,7 +54,7 @@ impl Host {
         let process = |pid: u32| Process {
             pid,
             start_ticks: u64::from(pid) * 7,
-            comm: format!("worker-{pid}"),
+            comm: format!("worker-{pid}").into(),
             user: "www-data".into(),
             unit: "nginx.service".into(),
             args: "nginx: worker process".into(),
@@ -63,7 +63,7 @@ impl Host {
             ..Process::default()
         };
         let unit = |n: u32| Unit {
-            name: format!("service-{n:02}.service"),
+            name: format!("service-{n:02}.service").into(),
             active: Active::Active,
             sub: "running".into(),
             result: "success".into(),

@@ -97,7 +97,7 @@ impl Scene {
 
     /// Owner of the process that an action is about.
     pub(super) fn process_user(&self, action: &Action) -> Option<String> {
-        process_of(&self.latest.as_ref()?.now, action).map(|process| process.user.clone())
+        process_of(&self.latest.as_ref()?.now, action).map(|process| process.user.to_string())
     }
 }
 

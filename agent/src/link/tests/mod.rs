@@ -129,7 +129,7 @@ fn add(spool: &Spool, count: usize) {
     let schema = Arc::new(Schema { columns: vec![Column::new(metric::CPU_USER, "").unwrap()] });
     for _ in 0..count {
         let seq = spool.next_seq();
-        let process = Process { pid: 1, args: "x".repeat(100), cpu_ms: seq.0, ..Process::default() };
+        let process = Process { pid: 1, args: "x".repeat(100).into(), cpu_ms: seq.0, ..Process::default() };
         let at = UnixMs(1_000 * seq.0 as i64);
         let tick = Tick { seq, at, values: vec![seq.0 as i64], processes: vec![process], units: vec![] };
         spool.append(&schema, tick);

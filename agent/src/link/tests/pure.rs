@@ -34,7 +34,12 @@ impl Source for Given {
 fn sample(seq: u64, bytes: usize) -> Sample {
     let schema = Arc::new(Schema { columns: vec![Column::new(metric::CPU_USER, "").unwrap()] });
     let processes = (0..bytes / 160)
-        .map(|pid| Process { pid: pid as u32, start_ticks: seq, args: "x".repeat(150), ..Process::default() })
+        .map(|pid| Process {
+            pid: pid as u32,
+            start_ticks: seq,
+            args: "x".repeat(150).into(),
+            ..Process::default()
+        })
         .take(64)
         .collect();
     Sample::new(schema, Tick { seq: Seq(seq), at: UnixMs(1), values: vec![1], processes, units: vec![] })

@@ -139,10 +139,10 @@ impl Processes {
             entry.complete(folder);
             let Some(details) = &entry.details else { continue };
             out.processes.push(Process {
-                comm: clean(&entry.comm),
-                user: details.user.clone(),
-                unit: details.unit.clone(),
-                args: details.args.clone(),
+                comm: clean(&entry.comm).into(),
+                user: details.user.as_str().into(),
+                unit: details.unit.as_str().into(),
+                args: details.args.as_str().into(),
                 pid: entry.pid,
                 start_ticks: entry.start_ticks,
                 cpu_ms: entry.cpu_ticks.saturating_mul(1000) / self.ticks_per_second,

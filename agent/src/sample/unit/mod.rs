@@ -147,12 +147,12 @@ impl Units {
         }
         for Listed { name, active, sub, path } in list {
             let known = self.known.entry(name).or_insert_with_key(|name| Known {
-                unit: Unit { name: name.clone(), ..Unit::default() },
+                unit: Unit { name: name.as_str().into(), ..Unit::default() },
                 ..Known::default()
             });
             if known.unit.active != active || known.unit.sub != sub {
                 known.unit.active = active;
-                known.unit.sub = sub;
+                known.unit.sub = sub.into();
                 known.path = path;
                 known.wanted.add(Wanted::STATE);
                 known.measure = true;

@@ -155,14 +155,14 @@ impl Property {
         match (self, value) {
             // µs since 1970.
             (Self::Since, Value::Number(us)) => unit.since_ms = i64::try_from(us / 1000).unwrap_or(0),
-            (Self::Result, Value::Text(result)) => unit.result = clean(result.as_bytes()),
+            (Self::Result, Value::Text(result)) => unit.result = clean(result.as_bytes()).into(),
             (Self::Restarts, Value::Number(count)) => {
                 unit.restarts = u32::try_from(count).unwrap_or(u32::MAX)
             }
             (Self::MainPid, Value::Number(pid)) => unit.main_pid = u32::try_from(pid).unwrap_or(0),
             (Self::Group, Value::Text(path)) => path.clone_into(group),
             (Self::Load, Value::Text(load)) => *gone = load == "not-found",
-            (Self::Sub, Value::Text(sub)) => unit.sub = clean(sub.as_bytes()),
+            (Self::Sub, Value::Text(sub)) => unit.sub = clean(sub.as_bytes()).into(),
             _ => {}
         }
     }

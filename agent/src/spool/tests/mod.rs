@@ -45,7 +45,11 @@ impl Run {
     fn append_under(&mut self, schema: &Arc<Schema>) -> Seq {
         self.at += 10_000;
         let processes = (0..self.rows)
-            .map(|pid| sysop_common::sample::Process { pid, args: "x".repeat(150), ..Default::default() })
+            .map(|pid| sysop_common::sample::Process {
+                pid,
+                args: "x".repeat(150).into(),
+                ..Default::default()
+            })
             .collect();
         let tick =
             Tick { seq: Seq(0), at: UnixMs(self.at), values: vec![NOT_OBSERVED], processes, units: vec![] };

@@ -306,7 +306,7 @@ fn writers(
     for unit in latest.units() {
         let before = start.unit(&unit.name).and_then(|known| known.io_write_bytes);
         if let Some(wrote) = grown(before, unit.io_write_bytes) {
-            parts.push(Part { who: Who::Unit(unit.name.clone()), amount: wrote as f64 });
+            parts.push(Part { who: Who::Unit(unit.name.to_string()), amount: wrote as f64 });
         }
     }
     for process in latest.processes().iter().filter(|process| process.unit.is_empty()) {
@@ -319,8 +319,8 @@ fn writers(
             let who = Who::Process {
                 pid: process.pid,
                 start_ticks: process.start_ticks,
-                comm: process.comm.clone(),
-                user: process.user.clone(),
+                comm: process.comm.to_string(),
+                user: process.user.to_string(),
             };
             parts.push(Part { who, amount: wrote as f64 });
         }

@@ -80,7 +80,7 @@ fn unit_kills<'a>(before: Look<'a>, now: Look<'a>) -> Vec<Kill<'a>> {
         // systemd removes the group of a unit that ended, and its counter with it; the result stays.
         let result = unit.result == "oom-kill" && known.is_some_and(|known| known.result != "oom-kill");
         if count.is_some() || result {
-            kills.push(Kill { victim: unit.name.clone(), before, now, count });
+            kills.push(Kill { victim: unit.name.to_string(), before, now, count });
         }
     }
     kills
@@ -196,7 +196,7 @@ pub(super) fn parts(start: Look<'_>, end: Look<'_>) -> Vec<Part<Who>> {
         let Some(now) = memory(unit) else { continue };
         let before = known.map_or(Some(0), memory);
         if let Some(before) = before {
-            parts.push(Part { who: Who::Unit(unit.name.clone()), amount: now as f64 - before as f64 });
+            parts.push(Part { who: Who::Unit(unit.name.to_string()), amount: now as f64 - before as f64 });
         }
     }
     let counted = |unit: &str| parts.iter().any(|part| matches!(&part.who, Who::Unit(name) if name == unit));
@@ -214,11 +214,11 @@ pub(super) fn parts(start: Look<'_>, end: Look<'_>) -> Vec<Part<Who>> {
                 Who::Process {
                     pid: process.pid,
                     start_ticks: process.start_ticks,
-                    comm: process.comm.clone(),
-                    user: process.user.clone(),
+                    comm: process.comm.to_string(),
+                    user: process.user.to_string(),
                 }
             } else {
-                Who::Unit(process.unit.clone())
+                Who::Unit(process.unit.to_string())
             };
             Part { who, amount: process.rss_bytes as f64 - before as f64 }
         })

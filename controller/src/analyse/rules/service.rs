@@ -84,7 +84,7 @@ fn failed(input: &HostInput, latest: Look<'_>, unit: &Unit) -> Finding {
     }
     Finding {
         category: Category::UnitFailed,
-        entity: unit.name.clone(),
+        entity: unit.name.to_string(),
         severity: Severity::Critical,
         confidence: 100,
         onset,

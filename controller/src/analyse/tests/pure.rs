@@ -17,7 +17,7 @@ fn any_unit() -> impl Strategy<Value = Unit> {
         |(name, active, restarts, oom_kills, result)| Unit {
             restarts,
             oom_kills,
-            result,
+            result: result.into(),
             anon_bytes: oom_kills.map(|kills| kills << 28),
             ..unit(&format!("u{name}.service"), Active::from_code(active), "x")
         },

@@ -140,10 +140,10 @@ pub fn processes_of(rows: &RowsAt<Process>, order: ProcessOrder) -> Vec<ProcessB
             ProcessBody {
                 pid: p.pid,
                 start_ticks: p.start_ticks,
-                comm: p.comm.clone(),
-                user: p.user.clone(),
-                unit: p.unit.clone(),
-                args: p.args.clone(),
+                comm: p.comm.to_string(),
+                user: p.user.to_string(),
+                unit: p.unit.to_string(),
+                args: p.args.to_string(),
                 cpu: before.and_then(|b| Some(p.cpu_ms.checked_sub(b.cpu_ms)? as f64 / ms)),
                 rss_bytes: p.rss_bytes,
                 read_per_s: before.and_then(|b| rate(p.io_read_bytes, b.io_read_bytes)),
@@ -203,10 +203,10 @@ pub async fn units(
         .rows
         .iter()
         .map(|unit| UnitBody {
-            name: unit.name.clone(),
+            name: unit.name.to_string(),
             active: unit.active.word(),
-            sub: unit.sub.clone(),
-            result: unit.result.clone(),
+            sub: unit.sub.to_string(),
+            result: unit.result.to_string(),
             restarts: unit.restarts,
             main_pid: (unit.main_pid > 0).then_some(unit.main_pid),
             since: (unit.since_ms > 0).then_some(unit.since_ms),

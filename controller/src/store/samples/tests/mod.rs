@@ -50,7 +50,7 @@ pub(super) fn process(pid: u32, n: i64) -> Process {
     Process {
         pid,
         start_ticks: 5,
-        comm: format!("worker-{pid}"),
+        comm: format!("worker-{pid}").into(),
         user: "www-data".into(),
         unit: "nginx.service".into(),
         cpu_ms: n as u64 * 10,

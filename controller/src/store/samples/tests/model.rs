@@ -221,7 +221,7 @@ async fn small_frames_that_unfold_large_cost_bounded_memory_and_are_all_kept() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;
     let maker = Maker::new(1);
-    let unit = |n: usize| Unit { name: format!("{n:04}{}", "u".repeat(150)), ..Unit::default() };
+    let unit = |n: usize| Unit { name: format!("{n:04}{}", "u".repeat(150)).into(), ..Unit::default() };
     let units: Vec<Unit> = (0..512).map(unit).collect();
     let heavy = |n: u64| {
         let mut incoming = maker.tick(n, START.plus(n as i64 * 10));

@@ -182,10 +182,10 @@ fn row(process: &Process, found: &RowsAt<Process>, uptime: Option<f64>, culprits
     });
     ProcessRow {
         pid: process.pid,
-        name: process.comm.clone(),
-        args: process.args.clone(),
-        user: process.user.clone(),
-        unit: process.unit.clone(),
+        name: process.comm.to_string(),
+        args: process.args.to_string(),
+        user: process.user.to_string(),
+        unit: process.unit.to_string(),
         cpu,
         rss: process.rss_bytes,
         io,
@@ -218,9 +218,10 @@ fn unit_row(unit: &Unit, may_run: bool) -> UnitRow {
         Active::Activating | Active::Deactivating => State::Run,
         Active::Inactive | Active::Other => State::Off,
     };
-    let mut words = vec![if unit.sub.is_empty() { unit.active.word().to_owned() } else { unit.sub.clone() }];
+    let mut words =
+        vec![if unit.sub.is_empty() { unit.active.word().to_owned() } else { unit.sub.to_string() }];
     if state == State::Crit && !unit.result.is_empty() {
-        words.push(unit.result.clone());
+        words.push(unit.result.to_string());
     }
     words.extend(unit.memory_bytes.filter(|_| state == State::Ok).map(format::bytes));
     if unit.restarts > 0 {
@@ -228,7 +229,7 @@ fn unit_row(unit: &Unit, may_run: bool) -> UnitRow {
     }
     let action = (may_run && state == State::Crit).then_some(("restart_service", "Restart"));
     UnitRow {
-        name: unit.name.clone(),
+        name: unit.name.to_string(),
         state,
         words: words.join(", "),
         since_ms: (unit.since_ms > 0).then_some(unit.since_ms),

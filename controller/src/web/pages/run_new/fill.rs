@@ -112,7 +112,7 @@ fn process(query: &Query, processes: &[Process]) -> Result<ProcessRef, String> {
     let found = found.ok_or(
         "No process with this pid is among those of the newest sample; only those can be named safely",
     )?;
-    Ok(ProcessRef { pid, start_ticks: found.start_ticks, comm: found.comm.clone() })
+    Ok(ProcessRef { pid, start_ticks: found.start_ticks, comm: found.comm.to_string() })
 }
 
 /// The parameters of an action, as the form sends them.
@@ -225,7 +225,7 @@ fn parameters(source: Source<'_>, host: &Host, name: &str, query: &Query) -> Vec
         ],
         _ => {
             let offers = tick
-                .map(|tick| tick.units.iter().map(|u| u.name.clone()).take(OFFERS).collect())
+                .map(|tick| tick.units.iter().map(|u| u.name.to_string()).take(OFFERS).collect())
                 .unwrap_or_default();
             vec![Parameter {
                 name: "unit",
