@@ -295,6 +295,9 @@ fn read_full(reader: &mut Reader<'_>, columns: usize) -> Result<Tick, CodecError
     for _ in 0..reader.count(MAX_UNITS, "units")? {
         units.push(rows::read_unit(reader)?);
     }
+    // Ticks are kept for a while: without the room that growing left.
+    processes.shrink_to_fit();
+    units.shrink_to_fit();
     Ok(Tick { seq, at, values, processes, units })
 }
 
@@ -316,8 +319,9 @@ fn read_delta(
             *value = value.wrapping_add(reader.signed()?);
         }
     }
-    let mut processes = Vec::new();
-    for _ in 0..reader.count(MAX_PROCESSES, "processes")? {
+    let count = reader.count(MAX_PROCESSES, "processes")?;
+    let mut processes = Vec::with_capacity(count.min(last.processes.len()));
+    for _ in 0..count {
         processes.push(read_process_ref(reader, last, left)?);
     }
     let units = read_units_delta(reader, last)?;

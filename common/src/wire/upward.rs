@@ -81,6 +81,8 @@ pub enum GapReason {
     StateLost,
     /// The agent was suspended or too slow to sample in time.
     Stalled,
+    /// The controller's store does not take them, however often it is tried.
+    Refused,
 }
 
 /// Samples that will never come.

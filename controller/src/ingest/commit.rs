@@ -1,6 +1,5 @@
 //! Group commit: everything that came during the last commit goes in one transaction, then the acks.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,12 +8,13 @@ use sysop_common::ids::Epoch;
 use tokio::sync::{Notify, watch};
 
 use super::host::HostCell;
+use super::refuse::settle;
 use crate::clock::Clock;
-use crate::store::samples::{Batch, HostGap, Incoming, SampleStore};
+use crate::store::samples::{HostGap, Incoming, SampleStore};
 use crate::wake::Signal;
 
-/// First and longest wait after a commit that failed.
-const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// With so much waiting the writer does not linger: one more sync costs little per frame then.
+const PLENTY: usize = 1_000;
 
 /// Something of one host that waits for its commit.
 pub(super) struct Item {
@@ -30,7 +30,7 @@ pub(super) struct Item {
 
 #[derive(Default)]
 struct Waiting {
-    items: VecDeque<Item>,
+    items: Vec<Item>,
     /// Sessions that wait for room in the whole queue.
     blocked: Vec<Arc<Notify>>,
 }
@@ -55,7 +55,7 @@ impl Queue {
     pub(super) fn push(&self, item: Item) {
         self.bytes.fetch_add(item.cost, Ordering::Relaxed);
         item.host.queued.fetch_add(item.cost, Ordering::Relaxed);
-        self.lock().items.push_back(item);
+        self.lock().items.push(item);
         self.filled.notify_one();
     }
 
@@ -80,11 +80,18 @@ impl Queue {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    fn take(&self) -> VecDeque<Item> {
-        std::mem::take(&mut self.lock().items)
+    fn len(&self) -> usize {
+        self.lock().items.len()
     }
 
-    fn settle(&self, items: &VecDeque<Item>) {
+    fn take(&self) -> Vec<Item> {
+        let mut waiting = self.lock();
+        // As much room again as was needed: batches are alike.
+        let next = Vec::with_capacity(waiting.items.len().min(PLENTY));
+        std::mem::replace(&mut waiting.items, next)
+    }
+
+    fn settle(&self, items: &[Item]) {
         for item in items {
             self.bytes.fetch_sub(item.cost, Ordering::Relaxed);
             item.host.queued.fetch_sub(item.cost, Ordering::Relaxed);
@@ -106,8 +113,8 @@ pub(super) async fn write(
 ) {
     loop {
         let filled = queue.filled.notified();
-        let items = queue.take();
-        if items.is_empty() {
+        let waiting = queue.len();
+        if waiting == 0 {
             if *stop.borrow() {
                 return;
             }
@@ -115,13 +122,13 @@ pub(super) async fn write(
                 () = filled => {}
                 _ = stop.changed() => {}
             }
-            // Others are about to come too: one sync for all of them.
-            if !linger.is_zero() && !*stop.borrow() {
-                tokio::time::sleep(linger).await;
-            }
-            continue;
         }
-        if !commit(&store, &clock, &items, &mut stop).await {
+        // Others are about to come too: one sync for all of them, also while commits follow one another.
+        if waiting < PLENTY && !linger.is_zero() && !*stop.borrow() {
+            tokio::time::sleep(linger).await;
+        }
+        let items = queue.take();
+        if !settle(&store, &clock, &items, &mut stop).await {
             return;
         }
         queue.settle(&items);
@@ -130,38 +137,7 @@ pub(super) async fn write(
     }
 }
 
-/// Commits until it succeeds: what was accepted is not dropped. Returns false when told to stop while the
-/// database refuses; then nothing was acknowledged, and the agents send it again.
-async fn commit(
-    store: &SampleStore,
-    clock: &Clock,
-    items: &VecDeque<Item>,
-    stop: &mut watch::Receiver<bool>,
-) -> bool {
-    let batch = Batch {
-        ticks: items.iter().filter_map(|item| item.tick.clone()).collect(),
-        gaps: items.iter().flat_map(|item| item.gaps.iter().cloned()).collect(),
-    };
-    let mut wait = RETRY.0;
-    loop {
-        match store.append(&batch, clock.now()).await {
-            Ok(()) => return true,
-            Err(error) => {
-                tracing::error!(%error, ticks = batch.ticks.len(), "samples cannot be stored; agents keep them, trying again");
-            }
-        }
-        if *stop.borrow() {
-            return false;
-        }
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            _ = stop.changed() => {}
-        }
-        wait = (wait * 2).min(RETRY.1);
-    }
-}
-
-fn acknowledge(items: &VecDeque<Item>) {
+fn acknowledge(items: &[Item]) {
     for item in items {
         let mut host = item.host.lock();
         if item.seq > 0 {

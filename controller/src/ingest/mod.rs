@@ -11,6 +11,7 @@ mod dedupe;
 mod events;
 mod host;
 mod intake;
+mod refuse;
 #[cfg(test)]
 mod tests;
 
@@ -58,7 +59,7 @@ impl Options {
         Self {
             controller,
             interval_ms: 10_000,
-            linger: Duration::from_millis(5),
+            linger: Duration::from_millis(8),
             max_queued_per_host: 1 << 20,
             max_queued: 64 << 20,
         }

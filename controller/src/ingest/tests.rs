@@ -236,3 +236,35 @@ async fn a_host_s_clock_is_corrected_by_what_its_hello_said() {
     assert_eq!(latest.now.tick.at, taken.plus(ahead), "the host's own word is kept");
     world.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sample_that_the_store_refuses_leaves_a_gap_and_does_not_stop_the_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::start(dir.path()).await;
+    let (good, bad) = (world.enrolled().await, world.enrolled().await);
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(dir.path().join("samples.db"));
+    let mut other = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+    let refuse =
+        "CREATE TRIGGER no BEFORE INSERT ON chains WHEN NEW.epoch = 666 BEGIN SELECT RAISE(ABORT, 'no'); END";
+    sqlx::query(refuse).execute(&mut other).await.unwrap();
+
+    let all = ticks(1..=9);
+    let mut agent = Agent::connect(&world, &good, Transport::Quic, hello(7, None)).await.unwrap();
+    let mut poison = Agent::connect(&world, &bad, Transport::Quic, hello(666, None)).await.unwrap();
+    poison.start_chain(666, &all[..3]).await.unwrap();
+    agent.start_chain(7, &all).await.unwrap();
+    agent.acked(7, 9).await.unwrap();
+    poison.acked(666, 3).await.unwrap();
+    assert_eq!(stored(&world, &good).await, (1..=9).collect::<Vec<_>>());
+    assert!(stored(&world, &bad).await.is_empty());
+    let gaps = world.store.numbered_gaps(bad.host).await.unwrap();
+    let got: Vec<_> = gaps.iter().map(|gap| (gap.seqs.unwrap().0.0, gap.reason)).collect();
+    assert_eq!(got, [1, 2, 3].map(|seq| (seq, GapReason::Refused)));
+
+    // What is accepted again is stored again.
+    sqlx::query("DROP TRIGGER no").execute(&mut other).await.unwrap();
+    poison.samples(&all[3..5]).await.unwrap();
+    poison.acked(666, 5).await.unwrap();
+    assert_eq!(stored(&world, &bad).await, [4, 5]);
+    world.stop().await;
+}

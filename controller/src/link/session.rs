@@ -201,6 +201,8 @@ impl Session<'_> {
         let Place { mut commands, mut closing, .. } = place;
         let signal = self.intake.signal();
         let mut housekeeping = Box::pin(tokio::time::sleep(HOUSEKEEPING));
+        // One for all rounds: each copy of it takes the connection's lock.
+        let quic = streams.quic.clone();
         loop {
             if let Err(why) = self.buffered(streams, buf).await {
                 return why;
@@ -210,7 +212,6 @@ impl Session<'_> {
                 *buf = FrameBuf::default();
             }
             let room = self.intake.has_room();
-            let quic = streams.quic.clone();
             let next = tokio::select! {
                 biased;
                 why = &mut closing => Next::Close(why.unwrap_or_default()),

@@ -8,6 +8,9 @@ use sqlx::SqlitePool;
 use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
+/// SQLite's codes for content that it does not take: too big, constraint, mismatch, range.
+const REFUSALS: [u32; 4] = [18, 19, 20, 25];
+
 /// The store could not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -37,6 +40,20 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether the database is well and does not take what it was given: trying again changes nothing.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Database(sqlx::Error::Database(error)) => {
+                // SQLite's primary code is in the low byte.
+                let code = error.code().and_then(|code| code.parse::<u32>().ok()).unwrap_or(0) & 0xff;
+                REFUSALS.contains(&code)
+            }
+            Self::Database(sqlx::Error::Encode(_)) | Self::Corrupt { .. } | Self::Conflict(_) => true,
+            _ => false,
+        }
+    }
+
     /// For a stored value that cannot be read back.
     pub fn corrupt(what: &'static str, why: impl std::fmt::Display) -> Self {
         Self::Corrupt { what, why: why.to_string() }

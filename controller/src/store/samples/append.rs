@@ -61,8 +61,10 @@ impl SampleStore {
                 Ok(())
             }
             Err(error) => {
-                // It may or may not be on disk: what follows must not build on it.
-                writer.generation += 1;
+                if !error.is_refusal() {
+                    // It may or may not be on disk: what follows must not build on it.
+                    writer.generation += 1;
+                }
                 for (host, _) in &prepared.new_chains {
                     writer.chains.remove(host);
                 }

@@ -95,6 +95,7 @@ pub const fn reason_word(reason: GapReason) -> &'static str {
         GapReason::AgentDown => "agent_down",
         GapReason::StateLost => "state_lost",
         GapReason::Stalled => "stalled",
+        GapReason::Refused => "refused",
     }
 }
 
@@ -107,6 +108,7 @@ fn reason_from(word: &str) -> Result<GapReason, StoreError> {
         "agent_down" => GapReason::AgentDown,
         "state_lost" => GapReason::StateLost,
         "stalled" => GapReason::Stalled,
+        "refused" => GapReason::Refused,
         other => return Err(StoreError::corrupt("reason of a gap", other)),
     })
 }
