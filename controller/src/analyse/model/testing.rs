@@ -83,7 +83,7 @@ pub(crate) fn incident(words: &Words) -> Incident {
             row("E2", "fs.free", &words.mount, None, Value::Number(1 << 20), &words.text),
             row("E3", "unit.io_write_bytes", &words.writer, Some(0), Value::Number(39 << 30), &words.text),
         ],
-        Some(Culprit::Unit { unit: words.writer.clone(), share: 91 }),
+        Some(Culprit::Unit { unit: words.writer.as_str().into(), share: 91 }),
         None,
     );
     let failed = finding(
@@ -141,9 +141,9 @@ pub(crate) fn processes(words: &Words) -> Vec<(Process, Option<f64>)> {
         pid,
         start_ticks: 9,
         comm: comm.into(),
-        user: words.user.clone(),
-        unit: words.writer.clone(),
-        args: words.text.clone(),
+        user: words.user.as_str().into(),
+        unit: words.writer.as_str().into(),
+        args: words.text.as_str().into(),
         rss_bytes: 3 << 30,
         ..Process::default()
     };
@@ -154,7 +154,7 @@ pub(crate) fn units(words: &Words) -> Vec<Unit> {
     let unit = |name: &str, active| Unit {
         name: name.into(),
         active,
-        sub: words.sub.clone(),
+        sub: words.sub.as_str().into(),
         result: "exit-code".into(),
         memory_bytes: Some(1 << 30),
         ..Unit::default()

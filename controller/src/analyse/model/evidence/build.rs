@@ -230,7 +230,7 @@ impl Maker<'_, '_> {
             return Some(known.handle.clone());
         }
         let user = self.material.processes.iter().find(|(p, _)| p.pid == pid && p.comm == comm);
-        let user = user.map_or_else(|| "?".to_owned(), |(p, _)| p.user.clone());
+        let user = user.map_or_else(|| "?".to_owned(), |(p, _)| p.user.to_string());
         self.names.process(pid, comm, &user, self.redactor)
     }
 
@@ -241,9 +241,9 @@ impl Maker<'_, '_> {
         let mut chosen: Vec<&Unit> = material
             .units
             .iter()
-            .filter(|unit| named.contains(&unit.name) || unit.active == Active::Failed)
+            .filter(|unit| named.iter().any(|name| unit.name == *name) || unit.active == Active::Failed)
             .collect();
-        chosen.sort_by_key(|unit| (!named.contains(&unit.name), unit.name.clone()));
+        chosen.sort_by_key(|unit| (!named.iter().any(|name| unit.name == *name), unit.name.clone()));
         let mut lines = Vec::new();
         for unit in chosen.into_iter().take(most) {
             let Some(handle) = self.names.handle(Kind::Unit, &unit.name, self.redactor) else { continue };
