@@ -66,7 +66,7 @@ pub(super) fn blame(
             };
             rate(a, b, grown(first, of.unit(b.unit(&unit.name)?))?)
         });
-        tracks.push((Who::Unit(unit.name.clone()), rates));
+        tracks.push((Who::Unit(unit.name.to_string()), rates));
     }
     for process in latest.processes().iter().filter(|process| process.unit.is_empty()) {
         let same = |look: Look<'_>| {
@@ -82,8 +82,8 @@ pub(super) fn blame(
         let who = Who::Process {
             pid: process.pid,
             start_ticks: process.start_ticks,
-            comm: process.comm.clone(),
-            user: process.user.clone(),
+            comm: process.comm.to_string(),
+            user: process.user.to_string(),
         };
         tracks.push((who, rates));
     }
