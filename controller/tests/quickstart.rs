@@ -11,6 +11,7 @@ use anyhow::{Context, Result, ensure};
 use harness::api::{Api, text};
 use harness::controller::{Controller, free_port};
 use harness::hosts;
+use harness::stub_model::{Emulate, KEY, StubModel};
 use hosts::{Output, wait_for};
 
 /// From the start to a series that has a value.
@@ -144,6 +145,44 @@ fn one_line(output: &Output, words: &[&str]) -> Result<()> {
     ensure!(lines.len() == 1, "it said more than one line:\n{said}");
     for word in words {
         ensure!(said.contains(word), "it does not name {word}: {said}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_variables_of_version_one_lead_to_a_model_that_is_probed_once_and_tells_nobody_the_key() -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let stub = runtime.block_on(StubModel::start(Emulate::Ollama, Duration::from_secs(1)));
+    let port = free_port(Ipv4Addr::LOCALHOST)?;
+    let base = stub.base_url();
+    let settings = [
+        ("OPENAI_API_KEY", KEY),
+        ("OPENAI_BASE_URL", base.as_str()),
+        ("OPENAI_MODEL", "stub:normal"),
+        ("OPENAI_LANGUAGE", "Vietnamese"),
+        ("APP_MODEL_DELAY", "300"),
+        ("APP_DEBUG", "true"),
+    ];
+    let mut controller = Controller::prepare(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), &settings)?;
+    controller.run()?;
+    let probed = || Ok(controller.printed().contains("probed what the model's server can do").then_some(()));
+    wait_for("probe of the model's server", Duration::from_secs(20), probed)?;
+    ensure!(stub.violations().is_empty(), "{:?}", stub.violations());
+    let calls = stub.calls();
+    ensure!((3..=6).contains(&calls), "{calls} questions to find out what a server can do");
+    let said = controller.printed();
+    ensure!(said.contains("ollama") && said.contains("context window"), "it was not recognised: {said}");
+    let took = controller.stop()?;
+    ensure!(took < STOP, "it took {took:?} to stop");
+
+    controller.run()?;
+    std::thread::sleep(Duration::from_secs(2));
+    ensure!(stub.calls() == calls, "a second start probes again, or asks about a healthy host");
+    controller.stop()?;
+    ensure!(!controller.printed().contains(KEY), "the key stands in the log");
+    for file in ["control.db", "control.db-wal"] {
+        let bytes = std::fs::read(controller.data().join(file)).unwrap_or_default();
+        ensure!(!bytes.windows(KEY.len()).any(|part| part == KEY.as_bytes()), "the key stands in {file}");
     }
     Ok(())
 }
