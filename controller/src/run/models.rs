@@ -1,6 +1,8 @@
 //! The model stage beside the other steps: which model by the settings of file, environment and pages,
 //! a client for it, and what pages want to know of it.
 
+mod pages;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base64::Engine as _;
@@ -8,7 +10,6 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use sysop_common::ids::HostId;
 use sysop_common::query::Query;
-use sysop_common::time::UnixMs;
 use tokio::sync::watch;
 
 use crate::analyse::model::ask::estimate_tokens;
@@ -27,7 +28,7 @@ use crate::link::Registry;
 use crate::store::samples::SampleStore;
 use crate::store::{Db, StoreError, incidents, model_costs, settings};
 use crate::wake::Wakes;
-use crate::web::models::{Change, Doing, ModelState, Models, ModelsError, Preview, Setting, Tried};
+use crate::web::models::{Change, ModelsError, Preview, Tried};
 
 /// Whether the model is asked at all: `on` or `off`.
 const ON: &str = "model.on";
@@ -293,76 +294,8 @@ impl Advisor {
     }
 }
 
-impl Models for Advisor {
-    fn state(&self) -> ModelState {
-        let now = self.lock();
-        let model = self.model(&now.here).unwrap_or_else(|_| self.base.clone());
-        let setting = |name: &'static str, value: String| {
-            let here = now.here.values.iter().any(|(known, value)| *known == name && !value.is_empty());
-            Setting { name, value, here }
-        };
-        let state = now.client.as_ref().map(ModelClient::state);
-        let mut profile = Vec::new();
-        if let Some(state) = &state {
-            let known = &state.profile;
-            profile.push(format!("Spoken to as {}", known.server.name()));
-            profile.push(format!(
-                "Form of answers: {}",
-                match known.level {
-                    crate::analyse::model::profile::Level::Strict => "the server keeps to the schema",
-                    crate::analyse::model::profile::Level::JsonObject =>
-                        "JSON, the schema stands in the prompt",
-                    crate::analyse::model::profile::Level::Plain => "text, the JSON is looked for in it",
-                }
-            ));
-            profile.push(format!("Bound of answers: {}", known.limit.name()));
-            profile
-                .extend(known.context_tokens.map(|tokens| format!("Cuts requests beyond {tokens} tokens")));
-            profile.extend(known.notes.iter().cloned());
-        }
-        ModelState {
-            on: now.here.on,
-            ready: model.enabled(),
-            key: model.key.is_some(),
-            pseudonyms: now.here.pseudonyms,
-            settings: vec![
-                setting("base_url", model.endpoint.base().to_owned()),
-                setting("server", model.server_name().to_owned()),
-                setting("name", model.name.clone()),
-                setting("language", model.language.clone()),
-                setting("interval", format!("{}s", model.interval_ms / 1_000)),
-                setting("daily_tokens", model.limits.daily_tokens.to_string()),
-                setting("daily_cost", money(model.limits.daily_cost_micro)),
-                setting("api_key", String::new()),
-            ],
-            profile,
-            probed_at: state.as_ref().and_then(|state| state.profile.probed_at).map(UnixMs),
-            left_alone: state.is_some_and(|state| state.breaker_open),
-            limits: (model.limits.daily_tokens, model.limits.daily_cost_micro),
-            price_version: if model.prices.is_empty() { String::new() } else { price_version(&model) },
-            currency: model.currency,
-        }
-    }
-
-    fn change<'a>(&'a self, change: Change, who: &'a str) -> Doing<'a, ()> {
-        Box::pin(self.apply(change, who))
-    }
-
-    fn preview(&self, incident: i64) -> Doing<'_, Preview> {
-        Box::pin(self.show(incident))
-    }
-
-    fn test<'a>(&'a self, who: &'a str) -> Doing<'a, Tried> {
-        Box::pin(self.attempt(who))
-    }
-}
-
 fn row(name: &str) -> String {
     format!("model.set.{name}")
-}
-
-fn money(micro: u64) -> String {
-    format!("{}.{:06}", micro / 1_000_000, micro % 1_000_000)
 }
 
 async fn read(db: &Db, identity: &Identity) -> Result<Here, StoreError> {

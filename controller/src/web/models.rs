@@ -138,7 +138,12 @@ pub(crate) struct NoModels;
 #[cfg(test)]
 impl Models for NoModels {
     fn state(&self) -> ModelState {
-        ModelState { currency: "USD".into(), ..ModelState::default() }
+        let setting = |name| Setting { name, value: "from-file".into(), here: false };
+        ModelState {
+            currency: "USD".into(),
+            settings: ["base_url", "name", "api_key"].map(setting).to_vec(),
+            ..ModelState::default()
+        }
     }
 
     fn change<'a>(&'a self, change: Change, _: &'a str) -> Doing<'a, ()> {

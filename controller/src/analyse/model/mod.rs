@@ -22,6 +22,8 @@ mod fault;
 mod flight;
 pub mod gate;
 pub mod gather;
+#[cfg(test)]
+mod hostile;
 pub mod known;
 pub mod language;
 pub mod names;

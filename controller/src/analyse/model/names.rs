@@ -54,10 +54,11 @@ impl Kind {
         const UNITS: [&str; 7] = [".service", ".socket", ".timer", ".scope", ".slice", ".mount", ".path"];
         if matches!(entity, "" | "host" | "fleet") {
             Self::Host
+        } else if entity.starts_with('/') {
+            // First: no unit's name begins with a slash, and a directory may end like a unit.
+            Self::Fs
         } else if UNITS.iter().any(|end| entity.ends_with(end)) {
             Self::Unit
-        } else if entity.starts_with('/') {
-            Self::Fs
         } else if entity.parse::<std::net::IpAddr>().is_ok() {
             Self::Address
         } else {

@@ -1,8 +1,11 @@
 use std::collections::BTreeMap;
 
+use sysop_common::time::UnixMs;
+
 use super::*;
 use crate::config::{Config, Sources};
 use crate::store::samples::Options;
+use crate::web::models::Models as _;
 
 async fn advisor(dir: &std::path::Path) -> Arc<Advisor> {
     let config =

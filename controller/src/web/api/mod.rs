@@ -4,6 +4,7 @@
 //! is the `next` of the part before. Unknown parameters and fields are refused, so that a slip does not
 //! pass for a filter.
 
+pub mod analyses;
 pub mod approvals;
 pub mod assignments;
 pub mod audit;
@@ -11,6 +12,7 @@ pub mod enrolment;
 pub mod health;
 pub mod hosts;
 pub mod incidents;
+pub mod model;
 pub mod openapi;
 pub mod queries;
 pub mod retention;

@@ -7,17 +7,21 @@ pub mod fill;
 use axum::extract::{self, Path};
 use axum::response::Response;
 use maud::{Markup, html};
+use serde::Deserialize;
 
+use super::opinion::{FeedbackView, Note};
 use super::proposal::Proposal;
 use super::proposal::fill::Viewer;
 use super::shared::incident_href;
 use super::shared::{HostRef, IncidentLine, RunLine, incident_name};
 use super::source::Source;
 use crate::decide;
+use crate::store::feedback::Said;
 use crate::web::admit::see_other;
 use crate::web::auth::Principal;
 use crate::web::context::Frame;
 use crate::web::error::Problem;
+use crate::web::extract::Form;
 use crate::web::layout::{Ctx, Fragment, Page};
 use crate::web::state::AppState;
 use crate::web::widgets::state::{Size, State, chip, shape, shape_named};
@@ -66,6 +70,14 @@ pub struct IncidentView {
     pub before: Vec<IncidentLine>,
     /// The repair that is proposed or decided.
     pub proposal: Option<Proposal>,
+    /// What a model says of it.
+    pub note: Option<Note>,
+    /// Of how many runs of the proposed action for such trouble the effect was seen: seen, all.
+    pub helped: Option<(u64, u64)>,
+    /// What people said of it.
+    pub feedback: FeedbackView,
+    /// Whether the person may take its recording away.
+    pub may_download: bool,
     /// Runs for it, newest first.
     pub runs: Vec<RunLine>,
     /// Who took it on.
@@ -135,7 +147,12 @@ fn body(ctx: &Ctx, view: &IncidentView) -> Markup {
                     Some(proposal) => { (proposal.panel(ctx)) (proposal.command_card()) (proposal.factors_card()) },
                     None => (no_proposal(view)),
                 }
+                @if let Some((seen, all)) = view.helped {
+                    p class="small t2 o5" { "This action helped in " b { (seen) " of " (all) } " runs for such trouble." }
+                }
                 @if !view.runs.is_empty() { (runs(ctx, view)) }
+                @if let Some(note) = &view.note { (note.panel(ctx)) }
+                (view.feedback.card(ctx))
             }
         }
         @if let Some(proposal) = &view.proposal { (proposal.phone_bar(ctx)) }
@@ -162,6 +179,9 @@ fn head(ctx: &Ctx, view: &IncidentView) -> Markup {
                 @if view.signals > 1 { span class="chip out" { (view.signals) " signals, 1 cause" } }
                 @if let Some(by) = &view.acked_by { span class="chip out" { (by) " is on it" } }
                 span.grow {}
+                @if view.may_download {
+                    a class="btn s" href={ "/incidents/" (view.id) "/recording" } download { (icon_small(icons::DOWNLOAD)) "Recording" }
+                }
                 @if view.may_ack && view.acked_by.is_none() && view.closed.is_none() {
                     (crate::web::widgets::form::post(ctx, &ack, "", html! { button class="btn s" { (icon_small(icons::HAND_STOP)) "I'm on it" } }))
                 }
@@ -259,7 +279,8 @@ pub async fn show(
 ) -> Result<Response, Problem> {
     let source = Source::of(&state);
     let viewer = Viewer::of(source, &principal.name, principal.role).await?;
-    let view = fill::fill(source, known(&id)?, &viewer).await?;
+    let currency = state.models.state().currency;
+    let view = fill::fill(source, known(&id)?, &viewer, &currency).await?;
     Ok(page(&frame.ctx, &view).answer(&frame.ctx, &frame.headers))
 }
 
@@ -275,6 +296,33 @@ pub async fn ack(
     let id = known(&id)?;
     decide::ack_incident(&state.decide(), id, &principal.person()).await?;
     Ok(see_other(&incident_href(id)))
+}
+
+/// What a person says of it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FeedbackForm {
+    /// `right`, `wrong`, `noise`.
+    said: String,
+    #[serde(default)]
+    comment: String,
+}
+
+/// Notes what the person says of it.
+///
+/// # Errors
+/// When there is no such incident, or no such word.
+pub async fn say(
+    extract::State(state): extract::State<AppState>,
+    principal: Principal,
+    Path(id): Path<String>,
+    Form(form): Form<FeedbackForm>,
+) -> Result<Response, Problem> {
+    let id = known(&id)?;
+    let said = Said::from_word(&form.said)
+        .ok_or_else(|| Problem::invalid("said", "must be right, wrong or noise"))?;
+    decide::give_feedback(&state.decide(), id, said, &form.comment, &principal.person()).await?;
+    Ok(see_other(&format!("{}#feedback", incident_href(id))))
 }
 
 fn known(id: &str) -> Result<i64, Problem> {

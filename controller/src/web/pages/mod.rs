@@ -1,6 +1,7 @@
 //! One file per page: its view structs and its view; handlers fill the structs.
 
 pub mod add_host;
+pub mod analyses;
 pub mod approvals;
 pub mod audit;
 pub mod automation;
@@ -13,6 +14,8 @@ pub mod hosts;
 pub mod incident;
 pub mod incidents;
 pub mod login;
+pub mod model;
+pub mod opinion;
 pub mod overview;
 pub mod password;
 pub mod proposal;

@@ -47,7 +47,7 @@ impl World {
     fn real(&self, path: &str) -> String {
         let id = match path.split('/').nth(3).unwrap_or_default() {
             "hosts" => self.host.to_string(),
-            "incidents" => self.incident.to_string(),
+            "incidents" | "analyses" | "trust" => self.incident.to_string(),
             "runs" | "approvals" => self.run.to_string(),
             "users" => self.user.clone(),
             _ => "none".to_owned(),
@@ -72,6 +72,9 @@ impl World {
                 json!({"host": self.host, "action": "restart_service", "automatic": true})
             }
             ("PUT", "/api/v1/automation") => json!({"on": true}),
+            ("PATCH", "/api/v1/model") => json!({"on": true, "name": "small"}),
+            ("PUT", "/api/v1/model/notes") => json!({"scope": "global", "text": "nightly backup at 02:00"}),
+            ("POST", "/api/v1/incidents/{id}/feedback") => json!({"said": "right", "comment": "yes"}),
             ("POST", "/api/v1/enrollment-tokens") => json!({"name": "x", "labels": {}, "allow": ["services"],
                 "expires_in_s": 900, "uses": 1}),
             ("POST", "/api/v1/tokens") => {
@@ -295,7 +298,8 @@ async fn an_unknown_or_malformed_id_is_named_and_nothing_happens() {
             let method = method.to_uppercase();
             let body = world.body(&method, path);
             for id in [unknown, "1", "x", "..%2f..%2fetc", "%00", "%ff", "a%0d%0ab", &"9".repeat(300)] {
-                let id = if path.contains("incidents") && id == unknown { "999999" } else { id };
+                let numbered = ["incidents", "analyses", "trust"].iter().any(|part| path.contains(part));
+                let id = if numbered && id == unknown { "999999" } else { id };
                 let address = path.replace("{id}", id).replace("{run}", id);
                 if address.contains("/incidents/1") {
                     continue;

@@ -4,6 +4,7 @@ mod bad_input;
 mod doors;
 mod hostile;
 mod matrix;
+mod model;
 mod pages;
 mod retention;
 mod sockets;

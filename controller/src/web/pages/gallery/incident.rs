@@ -6,6 +6,7 @@ use super::super::approvals::{self, ApprovalsView, Waiting};
 use super::super::incident::evidence::{Culprit, Evidence, EvidenceChart};
 use super::super::incident::{self, IncidentView, Link, Moment, Words};
 use super::super::incidents::{self, IncidentsView};
+use super::super::opinion::{FeedbackView, Note, View};
 use super::super::proposal::{Approval, Decide, Proposal};
 use super::super::shared::IncidentLine;
 use super::fleet::{host, recent};
@@ -24,7 +25,17 @@ pub(super) fn pages() -> Vec<(&'static str, Ctx, Page)> {
         runs: recent()[..1].to_vec(),
         ..incident()
     };
+    let capped = IncidentView {
+        note: Some(Note {
+            views: Vec::new(),
+            verdict: "capped".into(),
+            error: Some("1,000,000 of 1,000,000 tokens of the day are used".into()),
+            ..note()
+        }),
+        ..incident()
+    };
     vec![
+        ("incident-capped", one.clone(), incident::page(&one, &capped)),
         ("incidents", list.clone(), incidents::page(&list, &open())),
         ("incidents-none", list.clone(), incidents::page(&list, &IncidentsView::default())),
         ("incident", one.clone(), incident::page(&one, &incident())),
@@ -246,9 +257,49 @@ fn incident() -> IncidentView {
             before(912, "web-11", "nginx.service failed", 33 * DAY),
         ],
         proposal: Some(proposal()),
+        note: Some(note()),
+        helped: Some((61, 67)),
+        feedback: FeedbackView {
+            incident: 1042,
+            words: vec![("operator".into(), "right".into(), "debug log left on".into())],
+            may: true,
+            own: None,
+        },
+        may_download: true,
         runs: Vec::new(),
         acked_by: None,
         may_ack: true,
+    }
+}
+
+pub(super) fn note() -> Note {
+    Note {
+        id: 31,
+        model: "local-llm-14b".into(),
+        at_ms: NOW - 100_000,
+        verdict: "accepted".into(),
+        says: "incident".into(),
+        views: vec![View {
+            title: "shop-api.service fills /var".into(),
+            summary: "The new release most likely ships with its debug log on. Restarting nginx helps for minutes only.".into(),
+            reasoning: "E1 falls while E3 rises.".into(),
+            root: "shop-api.service".into(),
+            agrees: true,
+            stated: 82,
+            risk: Some(Risk::Medium),
+            evidence: vec!["E1 fs.available /var down 11m 40.0GiB -> 1.0MiB".into()],
+            against: Vec::new(),
+            picks: vec!["restart shop-api.service".into()],
+        }],
+        counts_for: Some(78),
+        track: (61, 67),
+        rejects: vec!["offers O1 and O2 work against each other".into()],
+        tokens: (2_900, 410),
+        cached: 1_900,
+        money: "0.0021 USD".into(),
+        latency_ms: 4_200,
+        turns: 2,
+        ..Note::default()
     }
 }
 

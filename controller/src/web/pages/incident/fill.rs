@@ -10,7 +10,8 @@ use crate::store::incidents::{Incident, IncidentFilter};
 use crate::store::runs::Run;
 use crate::store::samples::rates::{self};
 use crate::store::samples::{Latest, SeriesUnit};
-use crate::store::{StoreError, incidents, runs};
+use crate::store::{StoreError, incidents, runs, trust};
+use crate::web::pages::opinion::fill as opinion;
 use crate::web::pages::proposal::fill::{self as proposal, Viewer};
 use crate::web::pages::shared::{HostRef, run_state};
 use crate::web::pages::source::{Source, named, who_decided};
@@ -26,7 +27,12 @@ const DRAWN: usize = 5;
 ///
 /// # Errors
 /// When the store cannot be read, or has no such incident.
-pub async fn fill(source: Source<'_>, id: i64, viewer: &Viewer) -> Result<IncidentView, StoreError> {
+pub async fn fill(
+    source: Source<'_>,
+    id: i64,
+    viewer: &Viewer,
+    currency: &str,
+) -> Result<IncidentView, StoreError> {
     let incident = incidents::find(source.db, id).await?.ok_or(StoreError::NotFound("incident"))?;
     let mut tried = runs::of_incident(&mut *source.db.reader().await?, id).await?;
     tried.sort_by_key(|run| std::cmp::Reverse(run.created_at));
@@ -55,7 +61,11 @@ pub async fn fill(source: Source<'_>, id: i64, viewer: &Viewer) -> Result<Incide
         signals: incident.findings.len() as u64,
         found: found(incident.opened_at.since(onset)),
         confidence: (incident.confidence > 0).then(|| f64::from(incident.confidence) / 100.0),
-        track: None,
+        track: opinion::rules_track(source.db, &incident).await?,
+        note: opinion::newest(source.db, &incident, currency).await?,
+        helped: helped(source, &incident, shown).await?,
+        feedback: opinion::feedback_of(source.db, &incident, viewer).await?,
+        may_download: viewer.role >= crate::store::users::Role::Operator,
         chain: chain(&incident),
         evidence: evidence(&incident),
         window: (onset.plus(-LEAD_MS).0, until.0),
@@ -297,6 +307,18 @@ fn next(incident: &Incident, shown: Option<&Run>) -> Option<String> {
         Some(_) => "The outcome of the run.".to_owned(),
         None => "It closes by itself when the trouble is gone.".to_owned(),
     })
+}
+
+/// How often the proposed action helped against such trouble.
+async fn helped(
+    source: Source<'_>,
+    incident: &Incident,
+    shown: Option<&Run>,
+) -> Result<Option<(u64, u64)>, StoreError> {
+    let Some(run) = shown else { return Ok(None) };
+    let rates = trust::rates(source.db).await?;
+    let of = rates.iter().find(|rate| rate.0 == run.action.name() && rate.1 == incident.category.word());
+    Ok(of.map(|rate| (u64::try_from(rate.2).unwrap_or(0), u64::try_from(rate.3).unwrap_or(0))))
 }
 
 /// The same trouble on this host, in the past.
