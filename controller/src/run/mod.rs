@@ -185,7 +185,7 @@ impl Parts {
             audit: self.audit.clone(),
             wakes: self.wakes.clone(),
             clock: self.clock.clone(),
-            language: analyse::messages::Language::default(),
+            language: analyse::messages::Language::from_tag(&self.config.model.language),
             adviser: Some(Arc::new(self.opinions.clone())),
         }
     }

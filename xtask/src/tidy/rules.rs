@@ -140,7 +140,10 @@ pub(crate) const PURE: &[Pure] = &[
     },
     Pure {
         places: &[
+            "controller/src/analyse/baseline",
+            "controller/src/analyse/budget",
             "controller/src/analyse/rules",
+            "controller/src/analyse/statistics",
             "controller/src/decide/budget",
             "controller/src/decide/risk",
             "controller/src/decide/policy",

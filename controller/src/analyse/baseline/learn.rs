@@ -35,6 +35,8 @@ pub const WISE_MS: i64 = 7 * DAY_MS;
 /// fast path, 0.05 by the slow one.
 const FAST_RATE: f64 = 0.02 / 1_440.0;
 const SLOW_RATE: f64 = 0.05 / 1_440.0;
+/// What a minute is at least this often, some three times a day, is no news.
+const FAMILIAR: f64 = 2e-3;
 /// A trouble that lasts this long without a change of level is how things are now.
 const NEW_NORMAL: usize = DAY;
 
@@ -172,7 +174,8 @@ impl Learned {
     /// absolute limit says is no news.
     #[must_use]
     pub fn usual(&self) -> bool {
-        self.grown_up() && self.z < 3.0 && self.shifted_up().is_none() && !self.peaked()
+        let near = self.z < 3.0 || self.odds > FAMILIAR;
+        self.grown_up() && near && self.shifted_up().is_none() && !self.peaked()
     }
 
     const fn caution(&self) -> f64 {
@@ -242,7 +245,8 @@ impl Learned {
         let odds = self.peaks.odds(residual).filter(|odds| *odds < 1.0);
         // Without a tail of its own: one that is heavier than most.
         self.odds = odds.unwrap_or_else(|| student_tail(self.z.max(0.0), 4.0)).max(1e-12);
-        if !passed && !frozen {
+        // In its first day a series shows what its peaks are; later what is odd does not become normal.
+        if !frozen && (!passed || !self.grown_up()) {
             self.peaks.push(residual);
         }
     }

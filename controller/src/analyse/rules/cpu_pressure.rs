@@ -18,6 +18,9 @@ const BUSY: f64 = 0.85;
 /// A host whose past is known: busier than it ever is, and this much waiting, is enough.
 const ODD_BUSY: f64 = 0.70;
 const ODD_WAITING: f64 = 0.20;
+/// But for this many stretches: in a simulation, bursts of some minutes opened nearly four incidents a day
+/// when the first number was enough.
+const ODD_STRETCHES: usize = 10;
 /// It must last in so many stretches of this length: a burst is over sooner.
 const STRETCH_MS: i64 = 30 * SECOND_MS;
 const STRETCHES: usize = 3;
@@ -87,8 +90,12 @@ fn pressure(input: &HostInput) -> Option<Finding> {
     } else {
         let as_ever = usual(input, Signal::CpuBusy, "") && usual(input, Signal::PsiCpu, "");
         let plain = load.at_least(BUSY, WAITING, QUEUE);
-        let rare = odd && !usual(input, Signal::PsiCpu, "") && load.at_least(ODD_BUSY, ODD_WAITING, QUEUE);
-        (plain || rare) && !as_ever
+        let long = || Load::of(input, ODD_STRETCHES);
+        let rare = || {
+            let odd = odd && !usual(input, Signal::PsiCpu, "");
+            odd && long().is_some_and(|load| load.at_least(ODD_BUSY, ODD_WAITING, QUEUE))
+        };
+        !as_ever && (plain || rare())
     };
     if !holds {
         return None;

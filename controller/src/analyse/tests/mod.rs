@@ -3,6 +3,7 @@
 mod baseline;
 mod incidents;
 mod pure;
+mod roots;
 mod rules;
 mod seen;
 mod soft;
