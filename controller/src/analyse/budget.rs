@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use sysop_common::time::{HOUR_MS, MINUTE_MS, UnixMs};
+use sysop_common::time::{DAY_MS, HOUR_MS, MINUTE_MS, UnixMs};
 
 use super::statistics::wealth::Wealth;
 
@@ -15,8 +15,17 @@ const EPISODE_MS: i64 = HOUR_MS;
 /// What was refused is tested again after this long, or when it is this much less likely by chance.
 const AGAIN_MS: i64 = 10 * MINUTE_MS;
 const LESS_LIKELY: f64 = 0.1;
-/// Most episodes that are remembered.
+/// Most findings that are remembered, and most stretches of each.
 const MAX_CASES: usize = 64;
+const MAX_PAST: usize = 8;
+/// What was not seen for this long has ended.
+const ENDED_MS: i64 = 5 * MINUTE_MS;
+/// What came and went so often within a day must last longer than it ever did to be told again: half as
+/// long again, but never more than this. With a job that saturates a host for some minutes every few hours
+/// this halved the incidents of a simulation.
+const OFTEN: usize = 3;
+const LONGER: f64 = 1.5;
+const MOST_PATIENCE_MS: i64 = 15 * MINUTE_MS;
 
 /// What is left to spend on soft findings of one host.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -25,25 +34,73 @@ pub struct Budget {
     cases: BTreeMap<String, Case>,
 }
 
-/// An episode of one finding.
+/// One finding, over its episodes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Case {
+    since: UnixMs,
     last: UnixMs,
+    /// When it ended within the last day, and how long it had lasted, in ms.
+    past: Vec<(UnixMs, i64)>,
     tested: UnixMs,
     odds: f64,
     admitted: bool,
 }
 
+/// A soft finding, as far as the budget looks at it.
+#[derive(Debug, Clone, Copy)]
+pub struct Claim<'a> {
+    /// Its fingerprint.
+    pub fingerprint: &'a str,
+    /// How seldom it comes by chance.
+    pub odds: f64,
+    /// When it began.
+    pub onset: UnixMs,
+    /// Whether its incident is open.
+    pub open: bool,
+    /// It cannot wait, however often it came and went.
+    pub urgent: bool,
+}
+
+impl Case {
+    fn new(claim: &Claim<'_>, now: UnixMs) -> Self {
+        let (since, last) = (claim.onset, now);
+        Self { since, last, past: Vec::new(), tested: UnixMs(0), odds: 1.0, admitted: false }
+    }
+
+    /// Takes note that it is seen at `now`.
+    fn seen(&mut self, claim: &Claim<'_>, now: UnixMs) {
+        let away = now.since(self.last);
+        if away > ENDED_MS {
+            self.past.push((self.last, self.last.since(self.since)));
+            self.since = claim.onset;
+        }
+        if away > EPISODE_MS {
+            (self.tested, self.odds, self.admitted) = (UnixMs(0), 1.0, false);
+        }
+        self.past.retain(|(ended, _)| now.since(*ended) <= DAY_MS);
+        let drop = self.past.len().saturating_sub(MAX_PAST);
+        self.past.drain(..drop);
+        self.last = now;
+        self.admitted |= claim.open;
+    }
+
+    /// How long it must last to be told.
+    fn patience(&self) -> i64 {
+        let longest = self.past.iter().map(|(_, lasted)| *lasted).max().unwrap_or(0);
+        if self.past.len() < OFTEN { 0 } else { ((longest as f64 * LONGER) as i64).min(MOST_PATIENCE_MS) }
+    }
+}
+
 impl Budget {
-    /// Whether a soft finding with these odds, seen at `now`, may be told. `open`: its incident is.
-    pub fn admits(&mut self, fingerprint: &str, odds: f64, now: UnixMs, open: bool) -> bool {
-        let known = self.cases.get(fingerprint).filter(|case| now.since(case.last) <= EPISODE_MS);
-        let mut case =
-            known.cloned().unwrap_or(Case { last: now, tested: UnixMs(0), odds: 1.0, admitted: false });
-        case.last = now;
-        case.admitted |= open;
+    /// Whether a soft finding that is seen at `now` may be told.
+    pub fn admits(&mut self, claim: &Claim<'_>, now: UnixMs) -> bool {
+        let (fingerprint, odds) = (claim.fingerprint, claim.odds);
+        let known = self.cases.get(fingerprint).cloned();
+        let mut case = known.unwrap_or_else(|| Case::new(claim, now));
+        case.seen(claim, now);
         let due = now.since(case.tested) >= AGAIN_MS || odds <= case.odds * LESS_LIKELY;
-        if !case.admitted && due {
+        let waits = !claim.urgent && now.since(case.since.min(claim.onset)) < case.patience();
+        if !case.admitted && due && !waits {
             case.admitted = self.wealth.test(odds);
             (case.tested, case.odds) = (now, odds);
         }
@@ -75,24 +132,49 @@ impl Budget {
 mod tests {
     use super::*;
 
+    fn at(minutes: i64) -> UnixMs {
+        UnixMs(1_800_000_000_000 + minutes * MINUTE_MS)
+    }
+
+    fn admits(budget: &mut Budget, fingerprint: &str, odds: f64, minutes: i64) -> bool {
+        let claim = Claim { fingerprint, odds, onset: at(minutes - 2), open: false, urgent: false };
+        budget.admits(&claim, at(minutes))
+    }
+
     #[test]
     fn an_episode_is_tested_once_and_what_was_refused_again_when_it_is_surer() {
         let mut budget = Budget::default();
-        let at = |minutes: i64| UnixMs(1_800_000_000_000 + minutes * MINUTE_MS);
-        assert!(!budget.admits("a", 0.01, at(0), false));
+        assert!(!admits(&mut budget, "a", 0.01, 0));
         let after = budget.wealth.clone();
-        assert!(!budget.admits("a", 0.01, at(1), false));
+        assert!(!admits(&mut budget, "a", 0.01, 1));
         assert_eq!(budget.wealth, after, "the same again costs nothing");
-        assert!(budget.admits("a", 1e-7, at(2), false));
+        assert!(admits(&mut budget, "a", 1e-7, 2));
         let after = budget.wealth.clone();
-        assert!(budget.admits("a", 0.5, at(30), false));
+        assert!(admits(&mut budget, "a", 0.5, 30));
         assert_eq!(budget.wealth, after);
-        assert!(!budget.admits("a", 0.5, at(120), false), "another episode");
-        assert!(budget.admits("b", 1.0, at(120), true), "what is open is told");
+        assert!(!admits(&mut budget, "a", 0.5, 120), "another episode");
+        let open = Claim { fingerprint: "b", odds: 1.0, onset: at(0), open: true, urgent: false };
+        assert!(budget.admits(&open, at(120)), "what is open is told");
         assert_eq!(Budget::decode(&budget.encode()), Some(budget.clone()));
         for n in 0..200 {
-            budget.admits(&format!("x{n}"), 0.5, at(121), false);
+            admits(&mut budget, &format!("x{n}"), 0.5, 121);
         }
         assert_eq!(budget.cases.len(), MAX_CASES);
+    }
+
+    #[test]
+    fn what_comes_and_goes_must_last_longer_than_it_did_unless_it_cannot_wait() {
+        let mut budget = Budget::default();
+        for hour in [0, 3, 6] {
+            for minute in 2..6 {
+                assert!(admits(&mut budget, "a", 1e-9, hour * 60 + minute));
+            }
+        }
+        let claim = |urgent| Claim { fingerprint: "a", odds: 1e-9, onset: at(540), open: false, urgent };
+        assert!(!budget.admits(&claim(false), at(544)));
+        assert!(budget.clone().admits(&claim(true), at(544)));
+        assert!(budget.admits(&claim(false), at(550)));
+        // A day later it is news again.
+        assert!(admits(&mut budget, "a", 1e-9, 3 * 1_440));
     }
 }

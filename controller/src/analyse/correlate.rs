@@ -30,7 +30,7 @@ pub struct Group {
 #[must_use]
 pub fn group(mut findings: Vec<Finding>, about: &About<'_>) -> Vec<Group> {
     let key = |finding: &Finding| (rank(finding.category), !holds_data(&finding.entity));
-    findings.sort_by(|a, b| (key(a), &a.entity).cmp(&(key(b), &b.entity)));
+    findings.sort_by(|a, b| (key(a), &a.entity, a.category).cmp(&(key(b), &b.entity, b.category)));
     let causes: Vec<Option<usize>> = (0..findings.len()).map(|at| cause_of(at, &findings)).collect();
     for (at, cause) in causes.iter().enumerate() {
         let name = cause.map(|cause| findings[cause].fingerprint());

@@ -2,10 +2,11 @@
 //! and the next state out. The same input gives the same findings, byte for byte, whether the samples
 //! come from a live host, a recording or a generator.
 
-use sysop_common::finding::Finding;
+use sysop_common::finding::{Category, Finding};
 use sysop_common::metric;
 use sysop_common::time::UnixMs;
 
+use super::budget::Claim;
 use super::correlate::{self, Group};
 use super::gate;
 use super::housekeeping;
@@ -89,7 +90,9 @@ fn is_told(input: &mut HostInput, finding: &Finding, odds: Option<f64>, now: Uni
     if !open && (input.maintenance || housekeeping::excuses(finding, now)) {
         return false;
     }
-    input.state.budget.admits(&fingerprint, odds, now, open)
+    let urgent = finding.category == Category::MemoryPressure;
+    let claim = Claim { fingerprint: &fingerprint, odds, onset: finding.onset, open, urgent };
+    input.state.budget.admits(&claim, now)
 }
 
 /// Whether a host's newest sample calls for a look at once; without that a host is looked at each minute,
