@@ -92,11 +92,11 @@ fn false_alarms(n: usize, seed: u64, phi: f64, draw: fn(&mut Seeded) -> f64) -> 
 
 #[test]
 fn a_calibrated_sum_keeps_its_budget_on_noise_of_any_shape() {
-    // 200 series-days each; the budget is one alarm in 20 days.
+    // 100 series-days each; the budget is one alarm in 20 days.
     for (draw, name) in [(normal as fn(&mut Seeded) -> f64, "normal"), (heavy, "t3")] {
         for phi in [0.0, 0.6, 0.9] {
-            let alarms: usize = (0..20).map(|seed| false_alarms(14_400, seed, phi, draw)).sum();
-            assert!(alarms <= 30, "{name} with {phi}: {alarms} alarms in 200 days");
+            let alarms: usize = (0..10).map(|seed| false_alarms(14_400, seed, phi, draw)).sum();
+            assert!(alarms <= 20, "{name} with {phi}: {alarms} alarms in 100 days");
         }
     }
 }
