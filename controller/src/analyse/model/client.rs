@@ -125,6 +125,10 @@ impl ModelClient {
         if !self.0.model.enabled() {
             return Err(AskError::NotSetUp);
         }
+        // The server would cut it silently, and the answer would be about the rest.
+        if !request::fits(&lock(&self.0.profile), &request) {
+            return Err(AskError::PromptTooLong);
+        }
         let deadline = request.deadline.unwrap_or_else(|| self.deadline(request.purpose));
         let until = Instant::now() + deadline;
         let key = flight_key(&request);

@@ -63,6 +63,9 @@ pub enum AskError {
         /// What it took all the same.
         usage: Usage,
     },
+    /// The request does not fit into what the server reads at once.
+    #[error("the request is larger than what the model reads at once")]
+    PromptTooLong,
     /// An answer came without any text.
     #[error("the model's answer is empty")]
     Empty {
@@ -150,7 +153,7 @@ impl AskError {
     #[must_use]
     pub fn next(&self) -> Next {
         match self {
-            Self::Truncated { .. } => Next::HalveEvidence,
+            Self::Truncated { .. } | Self::PromptTooLong => Next::HalveEvidence,
             Self::ContentFilter { .. } => Next::CleanHarder,
             _ => Next::FallBack,
         }
@@ -170,6 +173,7 @@ impl AskError {
             Self::Refused { .. } => "refused",
             Self::ContentFilter { .. } => "content_filter",
             Self::Truncated { .. } => "truncated",
+            Self::PromptTooLong => "prompt_too_long",
             Self::Empty { .. } => "empty",
             Self::Timeout { .. } => "timeout",
             Self::Unreachable { .. } => "unreachable",
@@ -214,6 +218,9 @@ impl AskError {
             Self::Timeout { phase: Phase::Connect } => "Check model.base_url and the firewall in between.",
             Self::Timeout { .. } => {
                 "A slow server of your own needs a longer model.deadline and model.read_timeout."
+            }
+            Self::PromptTooLong => {
+                "Give the server a larger context window (with Ollama OLLAMA_CONTEXT_LENGTH)."
             }
             Self::Truncated { .. } | Self::Empty { .. } => {
                 "Choose a model that thinks less, or a larger one."

@@ -8,6 +8,10 @@ use super::ask::Usage;
 use super::error::{AskError, Phase};
 use super::profile::Downgrade;
 
+/// How servers say that a request is longer than their window.
+const TOO_LONG: [&str; 4] =
+    ["context_length_exceeded", "context length", "context size", "exceed_context_size"];
+
 /// One try that failed. It passes through the client library as an error of its own.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{error}")]
@@ -46,6 +50,7 @@ impl Fault {
                 | AskError::Refused { .. }
                 | AskError::ContentFilter { .. }
                 | AskError::Truncated { .. }
+                | AskError::PromptTooLong
                 | AskError::Empty { .. }
         )
     }
@@ -85,6 +90,8 @@ impl Fault {
             }
             429 => Self::new(AskError::RateLimited { retry_after: after }, Again::Later(after)),
             408 | 425 | 500..=599 => Self::new(AskError::Server { status }, Again::Later(after)),
+            413 => Self::new(AskError::PromptTooLong, Again::Never),
+            400..=499 if said.names(&TOO_LONG) => Self::new(AskError::PromptTooLong, Again::Never),
             400..=499 => {
                 let again = said.downgrade().map_or(Again::Never, Again::With);
                 Self::new(AskError::BadRequest { status, note: said.message }, again)

@@ -162,6 +162,7 @@ impl Probing<'_> {
         );
         let mut profile = Profile { level: Level::Plain, ..self.found.profile.clone() };
         let Some(answer) = self.ask(&mut profile, question(&text, 400)).await? else {
+            // A server that says so is no problem: then the evidence is halved.
             self.note("a long prompt got no answer, so its size could not be tried");
             return Ok(());
         };
@@ -206,6 +207,7 @@ impl Probing<'_> {
             | AskError::Refused { .. }
             | AskError::ContentFilter { .. }
             | AskError::Truncated { .. }
+            | AskError::PromptTooLong
             | AskError::Empty { .. }
             | AskError::Malformed { .. }
             | AskError::TooLarge { .. }

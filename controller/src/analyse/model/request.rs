@@ -5,6 +5,15 @@ use serde_json::{Map, Value, json};
 use super::ask::{AskRequest, Role};
 use super::profile::{Level, Profile};
 
+/// Whether the request and its answer fit into what the server reads at once, where that is known. By four
+/// bytes to a token, which is the least that English and JSON have: it is better to try than to give up.
+pub(super) fn fits(profile: &Profile, request: &AskRequest) -> bool {
+    let texts: usize = request.messages.iter().map(|message| message.text.len()).sum();
+    let tokens = (request.system_prefix.len() + texts) as u64 / 4;
+    let needed = tokens.saturating_add(u64::from(request.max_output_tokens));
+    profile.context_tokens.is_none_or(|window| needed <= window)
+}
+
 /// Builds the body. What no profile needs (temperature, tools, streams) is left out: some model of each
 /// family rejects it.
 pub(super) fn body(profile: &Profile, model: &str, request: &AskRequest) -> Value {

@@ -37,6 +37,7 @@ pub const NAMES: &[&str] = &[
     "400",
     "400-text",
     "400-param",
+    "400-context",
     "redirect",
     "malformed",
     "fenced",
@@ -176,6 +177,14 @@ fn fault(shared: &Shared, seen: &Seen, name: &str, count: usize) -> Option<Reply
             error(400, "invalid_request_error", "Unknown parameter: 'response_format'")
         }
         "400-param" => honest(shared, seen),
+        "400-context" if shared.emulate == Emulate::LlamaCpp => {
+            error(400, "exceed_context_size_error", "the request exceeds the available context size")
+        }
+        "400-context" => error(
+            400,
+            "context_length_exceeded",
+            "This model's maximum context length is 2048 tokens. Please reduce max_tokens or the messages.",
+        ),
         "redirect" => {
             Reply::raw(307, "text/plain", Vec::new()).header("location", "http://127.0.0.1:9/steal")
         }

@@ -5,12 +5,15 @@ use std::str::FromStr as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use proptest::prelude::*;
 use reqwest::dns::{Name, Resolve as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
 use crate::analyse::model::body::{Depth, MAX_DEPTH};
 use crate::analyse::model::extract::{ExtractError, object};
+use crate::analyse::model::fault::Fault;
+use crate::analyse::model::reply;
 use crate::analyse::model::transport::PrivateOnly;
 
 #[test]
@@ -44,6 +47,63 @@ fn one_object_is_found_and_what_two_readers_could_differ_on_is_refused() {
     assert_eq!(object("no, thank you"), Err(ExtractError::None));
     assert_eq!(object(&"{".repeat(100_000)), Err(ExtractError::TooLarge));
     assert_eq!(object(&"x".repeat(300_000)), Err(ExtractError::TooLarge));
+}
+
+/// Pieces of which hostile texts are made: what means something somewhere, and what means nothing.
+fn pieces() -> impl Strategy<Value = Vec<u8>> {
+    let known = [
+        "{",
+        "}",
+        "[",
+        "]",
+        "\"",
+        "\\",
+        ":",
+        ",",
+        "null",
+        "1e999",
+        "-1",
+        "{\"choices\":[",
+        "\"message\":{",
+        "\"content\":",
+        "\"usage\":{\"prompt_tokens\":",
+        "\"error\":",
+        "\"code\":400",
+        "data: ",
+        "\n\n",
+        "[DONE]",
+        "<think>",
+        "</think>",
+        "\u{feff}",
+        "```json\n",
+        "\"finish_reason\":\"length\"",
+        "\"delta\":",
+        "\u{0}",
+        "ệ",
+    ];
+    let piece = prop_oneof![
+        8 => proptest::sample::select(known.to_vec()).prop_map(|text| text.as_bytes().to_vec()),
+        1 => proptest::collection::vec(any::<u8>(), 0..6),
+    ];
+    proptest::collection::vec(piece, 0..60).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #[test]
+    fn whatever_comes_ends_in_an_answer_or_an_error_and_usage_is_never_absurd(
+        bytes in pieces(),
+        status in 300_u16..600,
+    ) {
+        let text = String::from_utf8_lossy(&bytes);
+        let _ = object(&text);
+        let fault = Fault::status(status, &bytes, None, KEY);
+        prop_assert!(fault.error.to_string().chars().count() < 400);
+        let parsed = serde_json::from_slice(&bytes).ok().or_else(|| reply::from_events(&bytes));
+        if let Some(Ok(reply)) = parsed.map(|value: serde_json::Value| reply::read(&value, 1_000)) {
+            prop_assert!(reply.usage.prompt > 0 && reply.usage.total() < 3_000_000);
+            prop_assert!(!reply.text.trim().is_empty());
+        }
+    }
 }
 
 #[tokio::test]

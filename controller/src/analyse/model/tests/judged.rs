@@ -66,6 +66,8 @@ const TABLE: &[(&str, Verdict, usize)] = &[
     ("truncated", Failed, 2),
     ("truncated@1", Accepted, 2),
     ("whitespace", Failed, 2),
+    ("400-context", Failed, 2),
+    ("400-context@1", Accepted, 2),
     ("refusal", Failed, 1),
     ("filter", Failed, 2),
     ("azure-filter", Failed, 2),

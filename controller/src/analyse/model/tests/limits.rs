@@ -275,3 +275,19 @@ async fn a_thousand_questions_at_once_stay_within_the_limits() {
     assert!(started.elapsed() < 47 * SECOND + Duration::from_secs(1), "{:?}", started.elapsed());
     assert_eq!(client.state().waiting, 0);
 }
+
+#[tokio::test]
+async fn what_a_small_window_would_cut_is_not_sent() {
+    let stub = StubModel::start(Emulate::Ollama, SECOND).await;
+    let client = client(&stub, Emulate::Ollama, "normal");
+    client.set_profile(Profile { context_tokens: Some(1_300), ..client.profile() });
+    assert!(client.ask(question()).await.is_ok());
+    let mut long = question();
+    long.messages.push(Message::user("x".repeat(2_000)));
+    let error = client.ask(long).await.unwrap_err();
+    assert_eq!(
+        (error.code(), error.next()),
+        ("prompt_too_long", crate::analyse::model::error::Next::HalveEvidence)
+    );
+    assert_eq!(stub.calls(), 1);
+}

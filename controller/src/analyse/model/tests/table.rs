@@ -49,6 +49,7 @@ const TABLE: &[(&str, Want)] = &[
     ("400", Bad("bad_request", 1)),
     ("400-text", Bad("bad_request", 1)),
     ("400-param", Good(2)),
+    ("400-context", Bad("prompt_too_long", 1)),
     ("redirect", Bad("malformed", 1)),
     ("malformed", Good(1)),
     ("fenced", Good(1)),
@@ -240,7 +241,7 @@ fn bad(name: &str, error: &AskError, took: Duration, what: &str) {
         assert!(!shown.contains(secret), "{what}: tells {secret:?}");
     }
     let next = match name {
-        "truncated" | "whitespace" => Next::HalveEvidence,
+        "truncated" | "whitespace" | "400-context" => Next::HalveEvidence,
         "filter" | "azure-filter" => Next::CleanHarder,
         _ => Next::FallBack,
     };
