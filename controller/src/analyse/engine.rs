@@ -12,6 +12,7 @@ use super::gate;
 use super::housekeeping;
 use super::input::HostInput;
 use super::offers::About;
+use super::rules::entity::entity_lane;
 use super::rules::{Detector, hard_lane, soft_lane};
 use crate::store::samples::Latest;
 
@@ -41,7 +42,7 @@ impl Engine {
     /// With every detector.
     #[must_use]
     pub fn new() -> Self {
-        Self { detectors: hard_lane().into_iter().chain(soft_lane()).collect() }
+        Self { detectors: hard_lane().into_iter().chain(soft_lane()).chain(entity_lane()).collect() }
     }
 
     /// Adds a detector.

@@ -10,7 +10,11 @@ use crate::store::samples::{Latest, Stored};
 pub(super) fn calls(latest: &Latest) -> bool {
     let now = &*latest.now;
     let before = latest.previous.as_deref();
-    units(now, before) || disks(now, before) || kills(now) != before.and_then(kills) || waits(now, before)
+    units(now, before)
+        || disks(now, before)
+        || kills(now) != before.and_then(kills)
+        || waits(now, before)
+        || super::rules::entity::calls(now, before)
 }
 
 /// Work that waits, by limits that lie below those of the rules; and memory that falls fast with little left.

@@ -281,7 +281,12 @@ fn quiet_ms(category: Category, repaired: bool) -> i64 {
         Category::UnitFlapping | Category::OomKill | Category::AgentClone => 30 * MINUTE_MS,
         Category::DiskFill | Category::InodeFill if !repaired => 10 * MINUTE_MS,
         // Soft findings hold down to a third of what opens them, and must be away for this long.
-        Category::CpuPressure
+        Category::MemoryLeak
+        | Category::LogFlood
+        | Category::BruteForce
+        | Category::DnsFailure
+        | Category::IoLimited
+        | Category::CpuPressure
         | Category::CpuThrottled
         | Category::CpuSteal
         | Category::IoPressure

@@ -2,6 +2,8 @@
 //!
 //! An action that is not offered here can be started by a person, and by nobody else.
 
+mod entity;
+
 use sysop_common::action::{Action, ProcessRef, Risk, TempRoot, UnitName};
 use sysop_common::finding::{Category, Culprit, Finding, Offer, OfferSource, Severity};
 use sysop_common::grant::matches_pattern;
@@ -48,7 +50,7 @@ pub fn offers(finding: &Finding, about: &About<'_>) -> Vec<Offer> {
         Category::MemoryPressure => user(finding, about, "offer.memory", &[Act::Restart, Act::Stop]),
         Category::ClockSkew => keeper(say, finding),
         // A broken disk, a lost host or a copied key is not mended by any action of ours.
-        _ => Vec::new(),
+        _ => entity::offers(finding, about),
     }
 }
 

@@ -68,7 +68,8 @@ pub(super) fn blame(
         });
         tracks.push((Who::Unit(unit.name.to_string()), rates));
     }
-    for process in latest.processes().iter().filter(|process| process.unit.is_empty()) {
+    // What a session's scope holds is in no service's counters.
+    for process in latest.processes().iter().filter(|process| latest.unit(&process.unit).is_none()) {
         let same = |look: Look<'_>| {
             let mut all = look.processes().iter();
             all.find(|p| p.pid == process.pid && p.start_ticks == process.start_ticks).map(|p| of.process(p))

@@ -309,7 +309,7 @@ fn writers(
             parts.push(Part { who: Who::Unit(unit.name.to_string()), amount: wrote as f64 });
         }
     }
-    for process in latest.processes().iter().filter(|process| process.unit.is_empty()) {
+    for process in latest.processes().iter().filter(|process| latest.unit(&process.unit).is_none()) {
         let known = start
             .processes()
             .iter()

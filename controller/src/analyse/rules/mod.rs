@@ -7,6 +7,7 @@ mod blame;
 mod clock;
 mod cpu_pressure;
 mod disk;
+pub(in crate::analyse) mod entity;
 mod fill;
 mod io_pressure;
 mod memory;

@@ -7,10 +7,17 @@ use sysop_common::sample::{Active, Unit};
 use sysop_common::time::{DAY_MS, MINUTE_MS, UnixMs};
 
 use super::{Detector, HostInput, Look, Rows, grown, number, pairs, word};
+use crate::analyse::statistics::distribution::poisson_tail;
 
 /// So many restarts within [`RESTART_WINDOW_MS`] are a loop.
 const MANY_RESTARTS: u64 = 3;
 const RESTART_WINDOW_MS: i64 = 10 * MINUTE_MS;
+/// So many restarts in an hour that chance gives them this seldom at the service's own rate are one too; a
+/// rate per hour below the last is not believed.
+const ODD: f64 = 1e-4;
+const LEAST_RATE: f64 = 0.05;
+/// And it is over when none came for this long.
+const QUIET_MS: i64 = 30 * MINUTE_MS;
 
 /// A service in state `failed`. What ended well, was stopped, or waits for its restart is in another
 /// state; masked and skipped units never get there.
@@ -136,7 +143,7 @@ fn flapping(input: &HostInput, latest: Look<'_>, name: &str) -> Option<Finding> 
     let within: u64 = rises.iter().filter(|(at, _)| *at >= since).map(|(_, rise)| rise).sum();
     let open = input.open.contains(&fingerprint(Category::UnitFlapping, name));
     if within < MANY_RESTARTS && (!open || rises.is_empty()) {
-        return None;
+        return slow(input, latest, name);
     }
     let (first, last) = (rises.first()?.0, rises.last()?.0);
     let all: u64 = rises.iter().map(|(_, rise)| rise).sum();
@@ -152,6 +159,43 @@ fn flapping(input: &HostInput, latest: Look<'_>, name: &str) -> Option<Finding> 
         entity: name.to_owned(),
         severity: Severity::Critical,
         confidence: 100,
+        onset: first,
+        last_true: last,
+        active: true,
+        title: say.say("unit.flapping.title", &[("unit", &name)]),
+        cause: say.say("unit.flapping.cause", &[]),
+        culprit: None,
+        evidence: rows.0,
+        not_observed: Vec::new(),
+        caused_by: None,
+    })
+}
+
+/// Restarts that are too far apart for a loop, but far more than is usual for the service.
+fn slow(input: &HostInput, latest: Look<'_>, name: &str) -> Option<Finding> {
+    let times = input.state.entities.restarts(name);
+    let (first, last) = (UnixMs(*times.first()?), UnixMs(*times.last()?));
+    let count = u64::try_from(times.len()).unwrap_or(0);
+    let usual = input.state.entities.usual(&format!("restarts:{name}"));
+    // A service that was never seen to restart may do so once a day.
+    let usual = usual.filter(|usual| usual.is_grown()).map_or(LEAST_RATE, |usual| usual.mean.max(LEAST_RATE));
+    let odd = count >= MANY_RESTARTS && poisson_tail(count, usual) < ODD;
+    if !odd || latest.at().since(last) >= QUIET_MS {
+        return None;
+    }
+    let say = input.text();
+    let now = latest.unit(name)?.restarts;
+    let mut rows = Rows::default();
+    let (span, rate) = (say.span(last.since(first).max(1_000)), format!("{usual:.2}"));
+    let before = (first, number(u64::from(now).saturating_sub(count)));
+    let text = say
+        .say("unit.flapping.slow", &[("unit", &name), ("count", &count), ("span", &span), ("usual", &rate)]);
+    rows.change(("unit.restarts", name), Some(before), (last, number(now.into())), text);
+    Some(Finding {
+        category: Category::UnitFlapping,
+        entity: name.to_owned(),
+        severity: Severity::Warning,
+        confidence: 90,
         onset: first,
         last_true: last,
         active: true,

@@ -1,12 +1,15 @@
 //! Hosts made of a few lines, and what must be found on them.
 
 mod baseline;
+mod entity;
 mod incidents;
+mod leak;
 mod pure;
 mod roots;
 mod rules;
-mod seen;
+pub(super) mod seen;
 mod soft;
+mod sources;
 mod story;
 
 use seen::*;
