@@ -42,7 +42,7 @@ impl HostInput {
 }
 
 /// How a file system filled up: bytes and inodes in use.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct FillHistory {
     /// Bytes, a point per minute over six hours.
     pub bytes_6h: Vec<(UnixMs, f64)>,

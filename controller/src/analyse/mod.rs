@@ -21,6 +21,7 @@ pub mod messages;
 pub mod model;
 pub mod offers;
 mod quiet;
+pub mod recording;
 pub mod rules;
 mod save;
 pub mod seam;

@@ -1,6 +1,7 @@
 //! The command line: one subcommand per task, the server without one.
 
 mod offline;
+mod replay;
 mod serve;
 
 use std::path::PathBuf;
@@ -68,6 +69,14 @@ enum Command {
     /// What is deleted by age
     #[command(subcommand)]
     Retention(Retention),
+    /// Looks at a recorded incident again, offline; exit status 0 when the findings are the same
+    Replay {
+        /// The file, from the incident's page
+        file: PathBuf,
+        /// Asks this model about it too, and tells what it says otherwise
+        #[arg(long, value_name = "NAME")]
+        model: Option<String>,
+    },
     /// Asks a running controller how it is; exit status 0 when it is ready
     Healthcheck,
 }

@@ -33,6 +33,9 @@ async fn dispatch(config: Config, command: Command) -> Result<ExitCode> {
     match command {
         Command::Serve => bail!("serve is not a command on data"),
         Command::Healthcheck => return healthcheck(&config).await,
+        Command::Replay { file, model } => {
+            return super::replay::replay(&config, &file, model.as_deref()).await;
+        }
         Command::Audit(AuditCommand::Verify { anchor }) => return verify(&config, &anchor).await,
         _ => {}
     }
@@ -48,7 +51,7 @@ async fn dispatch(config: Config, command: Command) -> Result<ExitCode> {
             console.enroll_token(name, recovers).await?
         }
         Command::Retention(Retention::Confirm) => console.confirm_clock(&config).await?,
-        Command::Serve | Command::Healthcheck | Command::Audit(_) => {}
+        Command::Serve | Command::Healthcheck | Command::Audit(_) | Command::Replay { .. } => {}
     }
     Ok(ExitCode::SUCCESS)
 }

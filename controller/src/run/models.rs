@@ -12,6 +12,7 @@ use sysop_common::ids::HostId;
 use sysop_common::query::Query;
 use tokio::sync::watch;
 
+use crate::analyse::messages::Language;
 use crate::analyse::model::ask::estimate_tokens;
 use crate::analyse::model::client::ModelClient;
 use crate::analyse::model::cost::price_version;
@@ -20,6 +21,7 @@ use crate::analyse::model::desk::Stage;
 use crate::analyse::model::gather::Gathered;
 use crate::analyse::model::known::keep_known;
 use crate::analyse::model::tryout;
+use crate::analyse::recording;
 use crate::audit::{Audit, Record};
 use crate::clock::Clock;
 use crate::config::{CHANGEABLE, Model};
@@ -241,6 +243,15 @@ impl Advisor {
                 .map(|message| (message.role.name(), message.text))
                 .collect(),
             prefix: request.system_prefix,
+        })
+    }
+
+    async fn record(&self, id: i64) -> Result<Vec<u8>, ModelsError> {
+        let language = Language::from_tag(&self.base.language);
+        let made = recording::make(&self.db, &self.samples, id, language, self.clock.now()).await;
+        made.map(|made| made.write()).map_err(|error| match error {
+            StoreError::NotFound(_) => ModelsError::NoIncident,
+            error => ModelsError::Failed(error.to_string()),
         })
     }
 

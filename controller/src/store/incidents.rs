@@ -1,6 +1,6 @@
 //! Incidents: findings of one host that belong together, from opening to closing.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
 use sysop_common::finding::{Category, Finding, Offer, Severity};
 use sysop_common::ids::HostId;
@@ -9,7 +9,7 @@ use sysop_common::time::UnixMs;
 use super::{Conn, Db, StoreError, json, parse};
 
 /// An incident as it is stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Incident {
     /// Number, rising.
     pub id: i64,

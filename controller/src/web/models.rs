@@ -126,6 +126,9 @@ pub trait Models: Send + Sync {
     /// What would be sent about an incident.
     fn preview(&self, incident: i64) -> Doing<'_, Preview>;
 
+    /// A file with all that an incident of a host rests on, to be looked at again offline.
+    fn recording(&self, incident: i64) -> Doing<'_, Vec<u8>>;
+
     /// Asks about a made-up incident, with nothing of any host in it.
     fn test<'a>(&'a self, who: &'a str) -> Doing<'a, Tried>;
 }
@@ -163,6 +166,16 @@ impl Models for NoModels {
             }
             let messages = vec![("user", "EVIDENCE <i>".to_owned())];
             Ok(Preview { prefix: "rules".into(), messages, schema: "{}".into(), tokens: 9, all_tokens: 11 })
+        })
+    }
+
+    fn recording(&self, incident: i64) -> Doing<'_, Vec<u8>> {
+        Box::pin(async move {
+            if incident > 1_000 {
+                Err(ModelsError::NoIncident)
+            } else {
+                Ok(b"{\"format\":\"sysop-recording\"}".to_vec())
+            }
         })
     }
 

@@ -111,6 +111,7 @@ routes! {
     POST   "/incidents/{id}/ack"          Operator pages::incident::ack;
     POST   "/incidents/{id}/feedback"     Operator pages::incident::say;
     GET    "/incidents/{id}/prompt"       Operator pages::model::act::preview;
+    GET    "/incidents/{id}/recording"    Operator pages::model::act::recording;
     GET    "/analyses"                    Viewer   pages::analyses::show;
     GET    "/analyses/{id}"               Viewer   pages::analyses::show_one;
     GET    "/settings/model"              Viewer   pages::model::show;
@@ -148,6 +149,7 @@ routes! {
     GET    "/api/v1/incidents/{id}/feedback"   Viewer   api::analyses::words;
     POST   "/api/v1/incidents/{id}/feedback"   Operator api::analyses::say;
     GET    "/api/v1/incidents/{id}/prompt"     Operator api::model::preview;
+    GET    "/api/v1/incidents/{id}/recording"  Operator api::model::recording;
     GET    "/api/v1/analyses"                  Viewer   api::analyses::list;
     GET    "/api/v1/analyses/{id}"             Viewer   api::analyses::get;
     GET    "/api/v1/model"                     Viewer   api::model::get;

@@ -42,7 +42,7 @@ pub struct Material<'a> {
 }
 
 /// An incident of the past.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Past {
     /// What kind.
     pub category: Category,

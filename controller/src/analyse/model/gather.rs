@@ -66,7 +66,7 @@ impl Gathered {
         }
         Ok(Self {
             host,
-            processes: latest.as_ref().map(processes).unwrap_or_default(),
+            processes: latest.as_ref().map(processes_of).unwrap_or_default(),
             units: latest.map(|latest| latest.now.tick.units.clone()).unwrap_or_default(),
             past,
             notes: effective(&notes),
@@ -110,8 +110,10 @@ fn effective(notes: &[Note]) -> Notes {
     Notes { texts: chosen.unwrap_or_default().iter().map(text).take(4).collect() }
 }
 
-/// Those that use most of the processors first.
-fn processes(latest: &Latest) -> Vec<(Process, Option<f64>)> {
+/// Processes of a sample, those that use most of the processors first, with their share of one core in
+/// percent.
+#[must_use]
+pub fn processes_of(latest: &Latest) -> Vec<(Process, Option<f64>)> {
     let before = latest.previous.as_deref();
     let span = before.map(|before| latest.now.at.since(before.at)).filter(|ms| *ms > 0);
     let share = |process: &Process| {

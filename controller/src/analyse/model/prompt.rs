@@ -65,7 +65,7 @@ pub fn prefix() -> &'static str {
 }
 
 /// Notes of operators that hold for a host: the general one, those of its labels, its own.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Notes {
     /// The texts, most general first, each bounded by [`NOTE`].
     pub texts: Vec<String>,

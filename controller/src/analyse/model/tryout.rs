@@ -37,24 +37,28 @@ pub fn request(stage: &Stage, gathered: &Gathered) -> AskRequest {
 
 /// Asks about a made-up incident; returns what came of it and what it cost.
 pub async fn test(stage: &Stage, now: UnixMs) -> (Outcome, Vec<Cost>) {
-    let gathered = made_up(now);
+    let outcome = ask(stage, &made_up(now)).await;
+    let costs = outcome.turns.iter().map(|turn| cost(stage, None, None, "test", &turn.usage, now)).collect();
+    (outcome, costs)
+}
+
+/// Asks about what was gathered; no host is read from.
+pub async fn ask(stage: &Stage, gathered: &Gathered) -> Outcome {
     let make = |caps: Caps, nameless: bool, redactor: &mut Redactor| -> Sheet {
         gathered.sheet(caps, nameless, redactor)
     };
     let question = Question {
         host: HostId(Uuid::nil()),
         severity: gathered.incident.severity,
-        notes: Notes::default(),
+        notes: gathered.notes.clone(),
         language: &stage.model.language,
         redactor: stage.redactor(),
         sheet: &make,
     };
-    let outcome = hold(&*stage.ask, &Nobody, question).await;
-    let costs = outcome.turns.iter().map(|turn| cost(stage, None, None, "test", &turn.usage, now)).collect();
-    (outcome, costs)
+    hold(&*stage.ask, &Nobody, question).await
 }
 
-/// There is no host behind a made-up incident.
+/// There is no host to read from.
 struct Nobody;
 
 impl Reader for Nobody {

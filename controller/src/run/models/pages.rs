@@ -66,6 +66,10 @@ impl Models for Advisor {
         Box::pin(self.show(incident))
     }
 
+    fn recording(&self, incident: i64) -> Doing<'_, Vec<u8>> {
+        Box::pin(self.record(incident))
+    }
+
     fn test<'a>(&'a self, who: &'a str) -> Doing<'a, Tried> {
         Box::pin(self.attempt(who))
     }

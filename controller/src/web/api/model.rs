@@ -225,6 +225,18 @@ pub async fn preview(
     }))
 }
 
+/// A file with all that an incident rests on: samples, findings, prompts and answers, policy, decisions.
+/// `sysop-controller replay FILE` looks at it again.
+#[utoipa::path(get, path = "/api/v1/incidents/{id}/recording", tag = "incidents", params(("id" = i64, Path)),
+    responses((status = 200, description = "The file"), (status = 404, description = "No such incident of a host")))]
+pub async fn recording(
+    State(state): State<AppState>,
+    principal: Principal,
+    Id(id): Id<i64>,
+) -> Result<axum::response::Response, Problem> {
+    crate::web::pages::model::act::download(&state, &principal, id).await
+}
+
 /// A note for the model.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct NoteBody {

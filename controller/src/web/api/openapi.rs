@@ -41,6 +41,7 @@ use utoipa::{Modify, OpenApi};
         super::model::change,
         super::model::test,
         super::model::preview,
+        super::model::recording,
         super::model::notes,
         super::model::write_note,
         super::model::trusted,

@@ -90,7 +90,15 @@ async fn what_a_model_said_stands_inert_beside_the_finding() {
     assert!(one.contains("EVIDENCE &lt;i&gt;x") && one.contains("&lt;u&gt;incident"), "{one}");
     let sent = page(&web, &format!("/incidents/{id}/prompt"), &session).await;
     assert!(sent.contains("Nothing was sent") && sent.contains("EVIDENCE &lt;i&gt;"), "{sent}");
-    for path in ["/analyses/99", "/analyses/x", "/incidents/9999/prompt"] {
+    let file = web.send(get(&format!("/incidents/{id}/recording")).cookie(&session.cookie)).await;
+    assert_eq!(file.status, StatusCode::OK);
+    assert!(
+        file.header("content-disposition").contains("incident-") && file.text().contains("sysop-recording")
+    );
+    let viewer = web.session("viewer").await;
+    let denied = web.send(get(&format!("/incidents/{id}/recording")).cookie(&viewer.cookie)).await;
+    assert_eq!(denied.status, StatusCode::FORBIDDEN);
+    for path in ["/analyses/99", "/analyses/x", "/incidents/9999/prompt", "/incidents/9999/recording"] {
         assert_eq!(web.send(get(path).cookie(&session.cookie)).await.status, StatusCode::NOT_FOUND, "{path}");
     }
 }

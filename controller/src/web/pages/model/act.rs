@@ -2,10 +2,13 @@
 
 use axum::extract::{self, Path};
 use axum::http::StatusCode;
-use axum::response::Response;
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
+use serde_json::json;
 
 use super::{fill, page, page_preview};
+use crate::audit::Record;
 use crate::decide;
 use crate::store::model_prompts::Scope;
 use crate::web::admit::see_other;
@@ -151,6 +154,31 @@ pub async fn preview(
     let id: i64 = id.parse().map_err(|_| Problem::not_found("incident"))?;
     let preview = state.models.preview(id).await?;
     Ok(page_preview(id, &preview).answer(&frame.ctx, &frame.headers))
+}
+
+/// A file with all that an incident rests on.
+///
+/// # Errors
+/// When there is no such incident of a host.
+pub async fn recording(
+    extract::State(state): extract::State<AppState>,
+    principal: Principal,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let id: i64 = id.parse().map_err(|_| Problem::not_found("incident"))?;
+    download(&state, &principal, id).await
+}
+
+/// The recording of an incident as a file; that it was taken is on the record.
+///
+/// # Errors
+/// When there is no such incident of a host.
+pub async fn download(state: &AppState, principal: &Principal, id: i64) -> Result<Response, Problem> {
+    let bytes = state.models.recording(id).await?;
+    let record = Record::new(principal.actor(), "incident.record", format!("incident:{id}"), json!({}));
+    state.audit.record(&state.db, &record).await?;
+    let name = format!("attachment; filename=\"incident-{id}.json\"");
+    Ok(([(CONTENT_TYPE, "application/json".to_owned()), (CONTENT_DISPOSITION, name)], bytes).into_response())
 }
 
 impl From<ModelsError> for Problem {
