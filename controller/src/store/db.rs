@@ -34,6 +34,9 @@ pub enum StoreError {
     /// Another one exists already, or the state changed in between.
     #[error("{0}")]
     Conflict(&'static str),
+    /// It asks for more than is read at once.
+    #[error("{0}")]
+    TooMuch(&'static str),
     /// It would be right later.
     #[error("{0}")]
     TooSoon(&'static str),

@@ -203,6 +203,7 @@ impl From<StoreError> for Problem {
         match error {
             StoreError::NotFound(what) => Self::not_found(what),
             StoreError::Conflict(what) | StoreError::TooSoon(what) => Self::conflict(what),
+            StoreError::TooMuch(what) => Self::invalid("from", what),
             error => Self::internal(error),
         }
     }

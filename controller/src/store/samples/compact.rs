@@ -114,6 +114,7 @@ impl SampleStore {
             self.write_group(group, cut, now, &mut done).await?;
         }
         self.truncate(now).await?;
+        self.inner.memory.let_go();
         Ok(done)
     }
 

@@ -1,7 +1,7 @@
 //! What the fleet's newest samples look like in memory: per host the latest tick, and the frames of
 //! the last quarter of an hour as they stand in the tail, together with all that is not in a part yet.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -265,6 +265,7 @@ fn decode_next(decoder: &mut Decoder, entry: &Entry) -> Option<Arc<Tick>> {
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     hosts: RwLock<HashMap<HostId, Arc<Mutex<HostMemory>>>>,
+    leaving: Mutex<HashSet<HostId>>,
     /// Cost of what is not in parts yet.
     owed: AtomicU64,
 }
@@ -290,8 +291,22 @@ impl Memory {
         hosts.iter().map(|(host, memory)| (*host, memory.clone())).collect()
     }
 
-    pub(super) fn forget(&self, host: HostId) {
-        self.hosts.write().unwrap_or_else(PoisonError::into_inner).remove(&host);
+    /// A host was removed: it goes once all that came from it is in parts.
+    pub(super) fn leave(&self, host: HostId) {
+        self.leaving.lock().unwrap_or_else(PoisonError::into_inner).insert(host);
+    }
+
+    /// Lets removed hosts go of which nothing is owed any more.
+    pub(super) fn let_go(&self) {
+        let mut leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
+        leaving.retain(|host| {
+            let Some(memory) = self.get(*host) else { return false };
+            if lock(&memory).has_uncompacted(i64::MAX) {
+                return true;
+            }
+            self.hosts.write().unwrap_or_else(PoisonError::into_inner).remove(host);
+            false
+        });
     }
 
     pub(super) fn owe(&self, cost: u64) {

@@ -88,6 +88,8 @@ struct Inner {
     schemas: Mutex<HashMap<SchemaId, Weak<NamedSchema>>>,
     /// Much is not in parts: compact early.
     pressed: Notify,
+    /// Readings of series at a time: each may take a good part of memory.
+    readings: tokio::sync::Semaphore,
     /// Something was compacted: there may be room again.
     relieved: Notify,
     log: checkpoint::Log,
@@ -157,9 +159,9 @@ impl SampleStore {
         Ok(self.intern(schema.schema.clone()))
     }
 
-    /// Forgets what memory holds of a host that was removed.
+    /// Forgets what memory holds of a host that was removed, once all of it is in parts: its history stays.
     pub fn forget(&self, host: HostId) {
-        self.inner.memory.forget(host);
+        self.inner.memory.leave(host);
     }
 
     /// How far each epoch of a host is stored: parts, tail and gaps together; the newest last.

@@ -14,6 +14,8 @@ use super::part::Part;
 use super::types::Stored;
 use super::{Db, Inner, Options, SampleStore, StoreError, parts, positions, tail};
 
+/// Readings of series at a time.
+const READINGS: usize = 4;
 /// Rows of the tail read at once.
 const PAGE: i64 = 256;
 
@@ -34,6 +36,7 @@ impl SampleStore {
                 compaction: tokio::sync::Mutex::default(),
                 schemas: std::sync::Mutex::default(),
                 pressed: tokio::sync::Notify::new(),
+                readings: tokio::sync::Semaphore::new(READINGS),
                 relieved: tokio::sync::Notify::new(),
                 log: Log::new(log),
             }),

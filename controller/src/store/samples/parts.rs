@@ -106,13 +106,38 @@ fn row((id, epoch, boot, schema, body): Row) -> Result<PartRow, StoreError> {
     Ok(PartRow { id, epoch: Epoch(epoch as u64), boot: Boot(boot as u64), schema: schema_id(&schema)?, body })
 }
 
-/// The parts of a host that overlap a window, by time.
+/// Most bytes of parts that one reading takes into memory.
+const MOST_BYTES: i64 = 256 << 20;
+/// Most values: a week of 40 metrics at a tick per second is 24 million.
+const MOST_VALUES: i64 = 32_000_000;
+
+/// The parts of a host that overlap a window, by time, for a reading of so many columns.
+///
+/// # Errors
+/// [`StoreError::TooMuch`] for what does not fit into memory: a host decides how much it sends.
 pub(super) async fn overlapping(
     db: &mut SqliteConnection,
     host: HostId,
     from: UnixMs,
     to: UnixMs,
+    columns: usize,
 ) -> Result<Vec<PartRow>, StoreError> {
+    let (bytes, ticks): (i64, i64) = sqlx::query_as(
+        "SELECT coalesce(sum(bytes), 0), coalesce(sum(ticks), 0) FROM parts \
+         WHERE host = ? AND to_at >= ? AND from_at <= ?",
+    )
+    .bind(&host.0.as_bytes()[..])
+    .bind(from.0)
+    .bind(to.0)
+    .fetch_one(&mut *db)
+    .await?;
+    // Two more for time and number.
+    let values = ticks.saturating_mul(i64::try_from(columns).unwrap_or(i64::MAX).saturating_add(2));
+    if bytes > MOST_BYTES || values > MOST_VALUES {
+        return Err(StoreError::TooMuch(
+            "holds more samples than are read at once; ask for a shorter time or fewer metrics",
+        ));
+    }
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT id, epoch, boot, schema, body FROM parts WHERE host = ? AND to_at >= ? AND from_at <= ? \
          ORDER BY from_at, first_seq",

@@ -57,7 +57,7 @@ impl SampleStore {
         }
         let rows = {
             let mut db = self.inner.db.read().acquire().await?;
-            parts::overlapping(&mut db, host, at.plus(-NEAR_MS), at).await?
+            parts::overlapping(&mut db, host, at.plus(-NEAR_MS), at, 1).await?
         };
         let mut best: Option<RowsAt<T>> = None;
         for row in rows {

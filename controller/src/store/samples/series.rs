@@ -31,10 +31,11 @@ impl SampleStore {
     pub async fn series(&self, request: &SeriesRequest) -> Result<SeriesSet, StoreError> {
         let (from, to) = (request.from, request.to.max(request.from));
         // Memory first: what moves into a part meanwhile is then seen twice, and never not at all.
+        let _reading = self.inner.readings.acquire().await.map_err(|e| StoreError::corrupt("series", e))?;
         let recent = self.recent_entries(request.host, from.plus(-LEAD_MS));
         let rows = {
             let mut db = self.inner.db.read().acquire().await?;
-            parts::overlapping(&mut db, request.host, from.plus(-LEAD_MS), to).await?
+            parts::overlapping(&mut db, request.host, from.plus(-LEAD_MS), to, request.metrics.len()).await?
         };
         let mut loaded = Vec::with_capacity(rows.len());
         for row in rows {

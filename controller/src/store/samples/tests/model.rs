@@ -217,6 +217,20 @@ async fn memory_is_bounded_and_taking_in_waits_for_compaction() {
 }
 
 #[tokio::test]
+async fn a_removed_host_leaves_its_last_samples_and_no_debt() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let maker = Maker::new(1);
+    put(&store, (1..=50).map(|n| maker.tick(n, START.plus(n as i64 * 10_000))).collect()).await;
+    store.forget(maker.host);
+    assert!(store.latest(maker.host).is_some() && store.inner.memory.owed() > 0);
+    store.compact(START.plus(HOUR_MS)).await.unwrap();
+    assert!(store.latest(maker.host).is_none());
+    assert_eq!(store.inner.memory.owed(), 0);
+    assert_eq!(seen(&store, maker.host).await.len(), 50);
+}
+
+#[tokio::test]
 async fn small_frames_that_unfold_large_cost_bounded_memory_and_are_all_kept() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;
