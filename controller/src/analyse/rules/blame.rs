@@ -54,7 +54,7 @@ pub(super) fn blame(
     whole: impl Fn(Look<'_>, Look<'_>) -> Option<f64>,
 ) -> Option<Attribution<Who>> {
     let looks = spaced(input);
-    let host = track(&looks, |a, b| whole(a, b));
+    let host = track(&looks, whole);
     let (now, before) = host.levels(onset)?;
     let mut tracks: Vec<(Who, Track)> = Vec::new();
     let latest = looks.last()?;

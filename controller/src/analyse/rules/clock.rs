@@ -58,7 +58,7 @@ impl Detector for Clock {
 
 /// How far the host's clock is off by when its samples arrive, in ms: positive when it is ahead.
 fn by_arrival(input: &HostInput) -> Option<i64> {
-    let Some(latest) = input.window.latest() else { return None };
+    let latest = input.window.latest()?;
     // What was kept while the link was down arrives late: only what came as it was taken tells.
     let mut delays: Vec<i64> =
         input.window.last(5 * MINUTE_MS).filter(|look| look.same_boot(latest)).map(Look::delay_ms).collect();
