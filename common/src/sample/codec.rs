@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use super::rows::{self, Identity};
 use super::varint::{Reader, put, put_signed};
-use super::{MAX_COLUMNS, MAX_PROCESSES, MAX_UNITS, NOT_OBSERVED, Process, Tick, Unit};
+use super::{MAX_COLUMNS, MAX_PROCESSES, MAX_UNITS, NOT_OBSERVED, Process, Texts, Tick, Unit};
 use crate::ids::Seq;
 use crate::time::UnixMs;
 
@@ -220,9 +220,16 @@ fn put_units_delta(last: &Tick, tick: &Tick, out: &mut Vec<u8>) {
 #[derive(Debug, Clone, Default)]
 pub struct Decoder {
     chain: Chain,
+    texts: Option<Arc<Texts>>,
 }
 
 impl Decoder {
+    /// One whose ticks share their texts with those of other chains.
+    #[must_use]
+    pub fn sharing(texts: Arc<Texts>) -> Self {
+        Self { chain: Chain::default(), texts: Some(texts) }
+    }
+
     /// The last tick read.
     #[must_use]
     pub fn last(&self) -> Option<&Tick> {
@@ -248,7 +255,11 @@ impl Decoder {
         let mut reader = Reader::new(frame);
         let kind = reader.byte()?;
         let tick = match kind {
-            FULL => read_full(&mut reader, columns)?,
+            FULL => {
+                let mut tick = read_full(&mut reader, columns)?;
+                self.texts.iter().for_each(|texts| texts.share(&mut tick));
+                tick
+            }
             DELTA => {
                 let last = self.chain.last.as_ref().ok_or(CodecError::NoBase)?;
                 read_delta(&mut reader, last, &self.chain.left, columns)?

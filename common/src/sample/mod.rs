@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::Seq;
 use crate::time::UnixMs;
 pub use schema::{Column, MAX_COLUMNS, Schema, SchemaError};
-pub use text::Text;
+pub use text::{Text, Texts};
 
 /// A column's value when the quantity could not be observed. Never zero in its place.
 pub const NOT_OBSERVED: i64 = i64::MIN;

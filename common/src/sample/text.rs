@@ -2,12 +2,20 @@
 
 use std::borrow::Borrow;
 use std::cmp::Ordering;
+use std::collections::HashSet;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::Tick;
+
+/// Texts that [`Texts`] knows at most; what is new beyond that is not shared.
+const MOST: usize = 16_384;
+/// When it is full, one tick in so many looks for texts that nobody holds any more.
+const LOOK_EVERY: u32 = 1_024;
 
 /// A text that is made once and then shared: from tick to tick nearly all texts of a host stay, and a copy
 /// of this one is a count, not a copy. Empty texts take no memory of their own.
@@ -162,9 +170,51 @@ impl<'de> Deserialize<'de> for Text {
     }
 }
 
+/// Texts that hosts have in common: the hosts of a fleet run the same units as the same users. Bounded, and
+/// those that nobody else holds any more make room.
+#[derive(Debug, Default)]
+pub struct Texts(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    texts: HashSet<Text>,
+    /// Ticks that came while there was no room.
+    crowded: u32,
+}
+
+impl Texts {
+    /// Makes `tick` hold the shared copies of its texts.
+    pub(super) fn share(&self, tick: &mut Tick) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Known { texts: known, crowded } = &mut *known;
+        if known.len() >= MOST {
+            *crowded = crowded.wrapping_add(1);
+        }
+        if known.len() >= MOST && *crowded % LOOK_EVERY == 1 {
+            known.retain(|text| text.0.as_ref().is_some_and(|text| Arc::strong_count(text) > 1));
+        }
+        let mut one = |text: &mut Text| match known.get(text.as_str()) {
+            Some(shared) => *text = shared.clone(),
+            None if text.is_empty() || known.len() >= MOST => {}
+            None => {
+                known.insert(text.clone());
+            }
+        };
+        for p in &mut tick.processes {
+            [&mut p.comm, &mut p.user, &mut p.unit, &mut p.args].into_iter().for_each(&mut one);
+        }
+        for u in &mut tick.units {
+            [&mut u.name, &mut u.sub, &mut u.result].into_iter().for_each(&mut one);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::Unit;
     use super::*;
+    use crate::ids::Seq;
+    use crate::time::UnixMs;
 
     #[test]
     fn a_text_compares_and_hashes_as_what_it_says() {
@@ -174,5 +224,24 @@ mod tests {
         assert_eq!(Text::from(""), Text::default());
         let known = std::collections::HashSet::from([a]);
         assert!(known.contains("nginx") && !known.contains(""));
+    }
+
+    #[test]
+    fn ticks_of_two_hosts_share_their_texts_and_what_nobody_holds_makes_room() {
+        let tick = |name: String| {
+            let unit = Unit { name: name.into(), sub: "running".into(), ..Unit::default() };
+            Tick { seq: Seq(1), at: UnixMs(0), values: vec![], processes: vec![], units: vec![unit] }
+        };
+        let texts = Texts::default();
+        let (mut a, mut b) = (tick("a.service".into()), tick("a.service".into()));
+        texts.share(&mut a);
+        texts.share(&mut b);
+        assert!(a.units[0].name.is_shared_with(&b.units[0].name));
+        assert!(a.units[0].sub.is_shared_with(&b.units[0].sub));
+        (0..2 * MOST).for_each(|n| texts.share(&mut tick(format!("{n}.service"))));
+        assert!(texts.0.lock().unwrap().texts.len() <= MOST);
+        let mut c = tick("a.service".into());
+        texts.share(&mut c);
+        assert!(a.units[0].name.is_shared_with(&c.units[0].name), "what is held stays");
     }
 }

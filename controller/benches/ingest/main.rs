@@ -40,7 +40,7 @@ fn main() {
         seconds: 20,
         window: Duration::from_secs(5),
         threads: 1,
-        linger_ms: 5,
+        linger_ms: 8,
     };
     let mut serve: Option<PathBuf> = None;
     let mut arguments = std::env::args().skip(1);

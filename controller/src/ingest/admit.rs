@@ -79,7 +79,7 @@ impl Gate for Ingest {
                 said: Said { epoch: hello.epoch, previous: hello.previous },
                 boot,
                 skew: skew(now, hello.clock),
-                decoder: Decoder::default(),
+                decoder: Decoder::sharing(shared.texts.clone()),
                 chain: None,
                 schemas: VecDeque::new(),
                 acks: Acks::default(),

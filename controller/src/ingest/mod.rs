@@ -20,6 +20,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sysop_common::ids::{ControllerId, HostId};
+use sysop_common::sample::Texts;
 use sysop_common::time::UnixMs;
 use tokio::sync::watch;
 
@@ -76,6 +77,8 @@ struct Shared {
     options: Options,
     queue: Arc<commit::Queue>,
     hosts: host::Hosts,
+    /// What ticks of different hosts have in common.
+    texts: Arc<Texts>,
 }
 
 /// Takes samples in. Cheap to clone.
@@ -96,8 +99,8 @@ impl Ingest {
         options: Options,
     ) -> Self {
         let queue = Arc::new(commit::Queue::new(options.max_queued));
-        let hosts = host::Hosts::default();
-        Self { shared: Arc::new(Shared { db, store, wakes, presence, clock, options, queue, hosts }) }
+        let (hosts, texts) = (host::Hosts::default(), Arc::default());
+        Self { shared: Arc::new(Shared { db, store, wakes, presence, clock, options, queue, hosts, texts }) }
     }
 
     /// Commits what comes until `stop` is set and everything queued is committed.

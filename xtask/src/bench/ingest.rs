@@ -2,7 +2,7 @@
 //!
 //! The server is a process of its own, so its CPU time and memory are its alone. Arguments go to
 //! `controller/benches/ingest`: `--agents`, `--interval-ms`, `--seconds`, `--window-s`, `--threads`,
-//! `--linger-ms`.
+//! `--linger-ms`. VictoriaMetrics is measured in the same run, unless `--no-peer` is given.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -11,16 +11,19 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use super::report::{Report, Row};
+use super::victoria;
 
-/// Best of four runs on a machine of this kind, without TLS and without a log before the ack.
-const PEER: (f64, &str) =
-    (804_700.0, "VictoriaMetrics 1.79.5, values per CPU-second, recorded earlier (no TLS, no durable ack)");
+/// Ticks that the peer gets: enough that its series are known for most of them.
+const PEER_TICKS: usize = 60;
+/// The rows that a disk's own speed decides stand beside it.
+const SYNC: &str = "fdatasync of 4 KiB after an append, same disk, same run";
+const NO_PEER: &str = "--no-peer";
 
 pub(super) fn run(root: &Path, arguments: &[String]) -> Result<Report> {
     let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .current_dir(root)
         .args(["bench", "--quiet", "--package", "sysop-controller", "--bench", "ingest", "--"])
-        .args(arguments)
+        .args(arguments.iter().filter(|word| *word != NO_PEER))
         .stderr(Stdio::inherit())
         .output()
         .context("cargo cannot be started")?;
@@ -30,28 +33,49 @@ pub(super) fn run(root: &Path, arguments: &[String]) -> Result<Report> {
     let text = String::from_utf8_lossy(&output.stdout);
     let line =
         text.lines().rev().find(|line| line.starts_with('{')).context("the measurement printed no result")?;
-    report(&serde_json::from_str(line)?)
+    let measured: Value = serde_json::from_str(line)?;
+    let peer = if arguments.iter().any(|word| word == NO_PEER) { None } else { peer(root, &measured) };
+    report(&measured, peer.as_ref())
 }
 
-fn report(measured: &Value) -> Result<Report> {
-    let get = |key: &str| measured[key].as_f64().with_context(|| format!("the result lacks {key}"));
+/// The peer's cost with as many hosts and values; without it the table is ours alone.
+fn peer(root: &Path, measured: &Value) -> Option<victoria::Cost> {
+    let count = |key: &str| measured[key].as_u64().and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
+    let folder = crate::test::target_folder(root).ok()?.join("bench");
+    let cost = std::fs::create_dir_all(&folder)
+        .map_err(anyhow::Error::from)
+        .and_then(|()| victoria::run(&folder, count("agents"), count("columns"), PEER_TICKS));
+    cost.inspect_err(|error| println!("the peer could not be measured: {error:#}")).ok()
+}
+
+fn report(measured: &Value, peer: Option<&victoria::Cost>) -> Result<Report> {
+    let beside = |row: Row, value: fn(&victoria::Cost) -> f64| match peer {
+        Some(cost) => row.peer(value(cost), victoria::NAME),
+        None => row,
+    };
+    let agents = get_number(measured, "agents")?;
+    let get = |key: &str| get_number(measured, key);
     let (cpu, columns) = (get("cpu_us_per_frame")?, get("columns")?);
     let handshakes = 1_000_000.0 / get("handshake_cpu_us")?.max(1.0);
     let sync = get("sync_p99_ms")?;
     let rows = vec![
         Row::new("frames per second", "1/s", get("frames_per_s")?).more(),
         Row::new("server CPU per durable frame", "us", cpu).goal(60.0),
-        Row::new("values per CPU-second, mTLS to durable", "1/s", columns * 1e6 / cpu.max(1e-9))
-            .more()
-            .goal(4e6)
-            .peer(PEER.0, PEER.1),
+        beside(
+            Row::new("values per CPU-second, mTLS to durable", "1/s", columns * 1e6 / cpu.max(1e-9))
+                .more()
+                .goal(4e6),
+            |cost| cost.values_per_cpu_second,
+        ),
         Row::new("commits per second", "1/s", get("commits_per_s")?),
-        Row::new("ack p50", "ms", get("ack_p50_ms")?).goal(6.0),
-        Row::new("ack p99", "ms", get("ack_p99_ms")?).goal(15.0),
-        Row::new("fdatasync p50 in this run", "ms", get("sync_p50_ms")?),
-        Row::new("fdatasync p99 in this run", "ms", sync),
-        Row::new("memory per connected agent", "KiB", get("rss_per_agent")? / 1024.0).goal(40.0),
-        Row::new("memory of the server", "MiB", get("rss")? / 1_048_576.0),
+        Row::new("ack p50", "ms", get("ack_p50_ms")?).goal(6.0).peer(get("sync_p50_ms")?, SYNC),
+        Row::new("ack p99", "ms", get("ack_p99_ms")?).goal(15.0).peer(sync, SYNC),
+        Row::new("memory per agent, just connected", "KiB", get("rss_per_agent_connected")? / 1024.0),
+        Row::new("memory per agent, with its recent samples", "KiB", get("rss_per_agent")? / 1024.0)
+            .goal(40.0),
+        beside(Row::new("memory of the server", "MiB", get("rss")? / 1_048_576.0), |cost| {
+            cost.resident as f64 / 1_048_576.0
+        }),
         Row::new("frame, encoded", "B", get("payload_per_frame")?),
         Row::new("on the wire per frame, both ways, with IP", "B", get("wire_per_frame")?).goal(240.0),
         Row::new("all agents back", "s", get("reconnect_s")?).goal(get("window_s")? + 3.0),
@@ -61,10 +85,10 @@ fn report(measured: &Value) -> Result<Report> {
         Row::new("CPU per tick of compaction", "us", get("compaction_us_per_tick")?),
         Row::new("failed attempts", "", get("failed")?).goal(0.0),
     ];
-    let notes = vec![
+    let mut notes = vec![
         format!(
             "{} agents, one sample of {columns} metrics, 10 processes and 20 units every {} ms; server with {} thread(s), linger {} ms",
-            get("agents")?,
+            agents,
             get("interval_ms")?,
             get("threads")?,
             get("linger_ms")?
@@ -74,5 +98,15 @@ fn report(measured: &Value) -> Result<Report> {
             measured["load"].as_str().unwrap_or("unknown")
         ),
     ];
+    if let Some(cost) = peer {
+        notes.push(format!(
+            "VictoriaMetrics took {} values of {agents} hosts, all at once after our run",
+            cost.values
+        ));
+    }
     Ok(Report { name: "ingest", notes, rows })
+}
+
+fn get_number(measured: &Value, key: &str) -> Result<f64> {
+    measured[key].as_f64().with_context(|| format!("the result lacks {key}"))
 }

@@ -7,6 +7,7 @@ mod peers;
 mod process;
 mod report;
 mod scrape;
+mod victoria;
 
 use std::path::Path;
 use std::process::ExitCode;

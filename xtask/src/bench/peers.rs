@@ -54,19 +54,24 @@ impl Drop for Peer {
 
 /// Unpacks the packages below `folder`, once, and returns their root.
 pub(crate) fn unpack(folder: &Path) -> Result<PathBuf> {
+    unpack_packages(folder, &PACKAGES, &["usr/sbin/collectd", "usr/bin/prometheus-node-exporter"])
+}
+
+/// Unpacks `packages` below `folder`, unless their `programs` are there, and returns their root.
+pub(crate) fn unpack_packages(folder: &Path, packages: &[&str], programs: &[&str]) -> Result<PathBuf> {
     let root = folder.join("peers");
-    if root.join("usr/sbin/collectd").exists() && root.join("usr/bin/prometheus-node-exporter").exists() {
+    if programs.iter().all(|program| root.join(program).exists()) {
         return Ok(root);
     }
     if find("apt-get").is_none() || find("dpkg").is_none() {
-        bail!("the peers come from Debian's packages {}: run this on Debian", PACKAGES.join(" and "));
+        bail!("the peers come from Debian's packages {}: run this on Debian", packages.join(" and "));
     }
     fs::create_dir_all(&root)?;
-    let download = || succeeds(Command::new("apt-get").arg("download").args(PACKAGES).current_dir(&root));
+    let download = || succeeds(Command::new("apt-get").arg("download").args(packages).current_dir(&root));
     let update = || succeeds(Command::new("apt-get").args(["update", "--quiet"]));
     // A machine's package list may be too old or absent.
     if !(download()? || (update()? && download()?)) {
-        bail!("could not download {}: see what apt-get says above", PACKAGES.join(" and "));
+        bail!("could not download {}: see what apt-get says above", packages.join(" and "));
     }
     for entry in fs::read_dir(&root)? {
         let path = entry?.path();
