@@ -4,6 +4,7 @@
 use sysop_common::metric::{self, MetricId};
 use sysop_common::sample::{Active, NOT_OBSERVED};
 
+use super::rules::entity::alarm;
 use crate::store::samples::{Latest, Stored};
 
 /// Whether anything in the newest tick, or changed since the one before, could be trouble.
@@ -14,7 +15,7 @@ pub(super) fn calls(latest: &Latest) -> bool {
         || disks(now, before)
         || kills(now) != before.and_then(kills)
         || waits(now, before)
-        || super::rules::entity::calls(now, before)
+        || limits(now, before)
 }
 
 /// Work that waits, by limits that lie below those of the rules; and memory that falls fast with little left.
@@ -35,6 +36,30 @@ fn waits(now: &Stored, before: Option<&Stored>) -> bool {
     let fell = grown(metric::MEMORY_AVAILABLE).is_some_and(|grown| -grown > total * 0.01);
     let floods = now.raw(metric::TCP_SYN_RECEIVED, "").is_some_and(|half_open| half_open >= 128.0);
     pressed || left < total * 0.35 && fell || floods
+}
+
+/// A gauge passed the limit of its detector. New columns call for a look anyway.
+fn limits(now: &Stored, before: Option<&Stored>) -> bool {
+    let Some(before) = before.filter(|before| before.schema.id == now.schema.id) else { return false };
+    let value = |stored: &Stored, at: usize| {
+        stored.tick.values.get(at).copied().filter(|value| *value != NOT_OBSERVED)
+    };
+    let most_of = |id: MetricId, label: &str| {
+        let max = now.schema.schema.position(id, label).and_then(|at| value(now, at));
+        max.map(|max| max.saturating_mul(4) / 5)
+    };
+    now.schema.schema.columns.iter().enumerate().any(|(at, column)| {
+        let limit = match column.metric {
+            metric::UNIT_PIDS_REFUSED => return value(now, at) > value(before, at),
+            metric::UNIT_PIDS => most_of(metric::UNIT_PIDS_MAX, &column.label),
+            metric::TASK_FDS => most_of(metric::TASK_FDS_MAX, &column.label),
+            id => alarm(id),
+        };
+        limit.is_some_and(|limit| {
+            value(now, at).is_some_and(|now| now >= limit)
+                && value(before, at).is_none_or(|before| before < limit)
+        })
+    })
 }
 
 fn kills(stored: &Stored) -> Option<i64> {

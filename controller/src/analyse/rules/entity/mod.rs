@@ -16,14 +16,13 @@ mod zombies;
 
 use sysop_common::finding::{Culprit, Finding, Severity};
 use sysop_common::metric::{self, MetricId};
-use sysop_common::sample::{NOT_OBSERVED, Process};
+use sysop_common::sample::Process;
 use sysop_common::time::{SECOND_MS, UnixMs};
 
 use super::soft::found;
 use super::{Detector, HostInput, Look, Rows, number};
 use crate::analyse::entities::grown;
 use crate::analyse::statistics::trend::trend;
-use crate::store::samples::Stored;
 
 /// By chance a value at its limit is taken to come once in so many looks; twice the limit, once in the
 /// square of it.
@@ -159,37 +158,15 @@ fn forks_per_second(input: &HostInput) -> Option<f64> {
     Some(forks * 1_000.0 / ms)
 }
 
-/// Whether a newest sample calls for a look at once: a gauge passed the limit of its detector. New columns
-/// call for one anyway.
-pub(in crate::analyse) fn calls(now: &Stored, before: Option<&Stored>) -> bool {
-    let Some(before) = before.filter(|before| before.schema.id == now.schema.id) else { return false };
-    let value = |stored: &Stored, at: usize| {
-        stored.tick.values.get(at).copied().filter(|value| *value != NOT_OBSERVED)
-    };
-    now.schema.schema.columns.iter().enumerate().any(|(at, column)| {
-        let limit = match column.metric {
-            metric::SIGNIN_FAILED_5M => signin::FIVE,
-            metric::SIGNIN_FAILED_60M => signin::HOUR,
-            metric::TASK_ZOMBIES => zombies::MANY,
-            metric::TASK_STUCK => hung::STUCK_MS,
-            metric::TCP_INBOUND_FROM => flood::MANY,
-            metric::JOB_RUNS => jobs::RUNS,
-            metric::UNIT_PIDS_REFUSED => return value(now, at) > value(before, at),
-            metric::UNIT_PIDS | metric::TASK_FDS => {
-                let of = if column.metric == metric::UNIT_PIDS {
-                    metric::UNIT_PIDS_MAX
-                } else {
-                    metric::TASK_FDS_MAX
-                };
-                let max = now.schema.schema.position(of, &column.label).and_then(|at| value(now, at));
-                match max {
-                    Some(max) => max.saturating_mul(4) / 5,
-                    None => return false,
-                }
-            }
-            _ => return false,
-        };
-        value(now, at).is_some_and(|now| now >= limit)
-            && value(before, at).is_none_or(|before| before < limit)
+/// The value of a gauge from which its detector finds trouble, where that needs no other column.
+pub(in crate::analyse) const fn alarm(id: MetricId) -> Option<i64> {
+    Some(match id {
+        metric::SIGNIN_FAILED_5M => signin::FIVE,
+        metric::SIGNIN_FAILED_60M => signin::HOUR,
+        metric::TASK_ZOMBIES => zombies::MANY,
+        metric::TASK_STUCK => hung::STUCK_MS,
+        metric::TCP_INBOUND_FROM => flood::MANY,
+        metric::JOB_RUNS => jobs::RUNS,
+        _ => return None,
     })
 }
