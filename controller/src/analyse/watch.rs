@@ -209,7 +209,7 @@ impl Analyser {
         }
         let own: Vec<Incident> = open.iter().filter(|i| i.host == Some(host)).cloned().collect();
         let held = |w: &maintenance::Window| w.starts_at <= now && now < w.ends_at;
-        let on = |w: &maintenance::Window| w.host.is_none_or(|of| of == host);
+        let on = |w: &maintenance::Window| w.covers(host);
         let input = HostInput {
             window,
             fills: watched.fills.clone(),

@@ -2,7 +2,6 @@
 
 use serde_json::json;
 use sysop_common::action::entry_by_name;
-use sysop_common::ids::HostId;
 use sysop_common::time::{DAY_MS, UnixMs};
 
 use super::load::valid_hours;
@@ -15,6 +14,8 @@ use crate::store::{host_facts, settings};
 
 /// Longest maintenance window, in ms.
 const LONGEST_WINDOW_MS: i64 = 31 * DAY_MS;
+/// Farthest end of a maintenance window, in ms from now.
+const FARTHEST_WINDOW_MS: i64 = 400 * DAY_MS;
 
 /// Assigns an action to a host or to hosts with an admin's label; `automatic` lets policy run it.
 ///
@@ -103,31 +104,38 @@ async fn setting(ctx: &Ctx, name: &'static str, value: &str, person: &Person) ->
     Ok(())
 }
 
-/// Sets a maintenance window on a host, or on all with `None`.
+/// Sets a maintenance window on a host, on hosts with an admin's label, or on all with `None`.
 ///
 /// # Errors
 /// [`DecideError::Invalid`] when it is over, empty or longer than 31 days.
 pub async fn set_maintenance(
     ctx: &Ctx,
-    host: Option<HostId>,
-    from: UnixMs,
-    until: UnixMs,
+    on: Option<Selector>,
+    (from, until): (UnixMs, UnixMs),
     reason: &str,
     person: &Person,
 ) -> Result<Window, DecideError> {
     person.needs(Role::Operator)?;
     let now = ctx.clock.now();
-    if until <= from || until <= now || until.since(from) > LONGEST_WINDOW_MS {
+    let far = now.plus(FARTHEST_WINDOW_MS);
+    if from < UnixMs(0) || from > far {
+        return Err(DecideError::invalid("from", "must be a time of at most a year from now"));
+    }
+    if until <= from || until <= now || until > far || until.since(from) > LONGEST_WINDOW_MS {
         let problem = "must be after the start and after now, and at most 31 days after the start";
         return Err(DecideError::invalid("until", problem));
     }
     let reason: String = reason.trim().chars().filter(|c| !c.is_control()).take(200).collect();
-    let mut tx = ctx.db.begin().await?;
-    if let Some(host) = host {
-        host_facts::get(&mut tx, host).await?.ok_or(DecideError::NotFound("host"))?;
+    if let Some(Selector::Label { name, value }) = &on {
+        check_label(name, value)?;
     }
-    let window = maintenance::insert(&mut tx, host, (from, until), &reason, &person.name, now).await?;
-    let detail = json!({ "host": host, "from": from, "until": until, "reason": reason });
+    let mut tx = ctx.db.begin().await?;
+    if let Some(Selector::Host(host)) = &on {
+        host_facts::get(&mut tx, *host).await?.ok_or(DecideError::NotFound("host"))?;
+    }
+    let place = on.as_ref().map_or_else(|| "all".to_owned(), selector_text);
+    let window = maintenance::insert(&mut tx, on, (from, until), &reason, &person.name, now).await?;
+    let detail = json!({ "on": place, "from": from, "until": until, "reason": reason });
     let object = format!("maintenance:{}", window.id);
     ctx.audit.append(&mut tx, &Record::new(&person.principal, "maintenance.set", object, detail)).await?;
     tx.commit().await?;

@@ -231,9 +231,18 @@ async fn kill_switch_maintenance_stale_samples_and_label_assignments_are_heeded(
     assert!(matches!(set_automation(&fixture.ctx, true, &bob()).await, Err(DecideError::Forbidden)));
     set_automation(&fixture.ctx, true, &ann()).await.unwrap();
     let until = NOW.plus(60 * MINUTE_MS);
-    let window = set_maintenance(&fixture.ctx, None, NOW, until, "upgrade", &bob()).await.unwrap();
+    let window = set_maintenance(&fixture.ctx, None, (NOW, until), "upgrade", &bob()).await.unwrap();
     look(&fixture.ctx).await.unwrap();
     assert!(all_runs(&fixture).await[0].reason.contains("a maintenance window holds: upgrade"));
+    // The host carries this label as its own, the window asks for an admin's.
+    let labelled = |value: &str| Some(Selector::Label { name: "role".into(), value: value.into() });
+    for (value, holds) in [("web", true), ("db", false)] {
+        let of = set_maintenance(&fixture.ctx, labelled(value), (NOW, until), "", &bob()).await.unwrap();
+        let windows = crate::store::maintenance::list(&fixture.ctx.db, NOW).await.unwrap();
+        let read = windows.iter().find(|window| window.id == of.id).unwrap();
+        assert_eq!((read.covers(host_id(1)), read.covers(host_id(9))), (holds, false), "{value}");
+        end_maintenance(&fixture.ctx, &of.id, &bob()).await.unwrap();
+    }
     fixture.ctx.clock.advance(5 * MINUTE_MS);
     end_maintenance(&fixture.ctx, &window.id, &bob()).await.unwrap();
     look(&fixture.ctx).await.unwrap();
@@ -382,7 +391,7 @@ async fn bad_settings_are_refused_with_the_remedy() {
         assert_eq!(error.status(), status, "{error}");
     }
     assert_eq!(set_assignment(ctx, &host, "restart_service", true, &bob()).await.unwrap_err().status(), 403);
-    let backwards = set_maintenance(ctx, None, NOW.plus(5), NOW, "", &ann()).await;
+    let backwards = set_maintenance(ctx, None, (NOW.plus(5), NOW), "", &ann()).await;
     assert_eq!(backwards.unwrap_err().status(), 422);
     for (hours, good) in
         [("8-18", true), ("22-6", true), ("", true), ("8", false), ("8-25", false), ("9-9", false)]

@@ -11,6 +11,8 @@ use tokio_rustls::server::TlsStream;
 
 /// Most bytes read at once.
 const READ: usize = 16 * 1024;
+/// How long the last words have to reach a peer: a stop must not wait for one that hangs.
+const FAREWELL: Duration = Duration::from_millis(300);
 /// A peer that does not take what is sent within this is gone. Below five seconds, so that a revoked
 /// session that does not read ends in time.
 pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(4);
@@ -66,7 +68,7 @@ impl Reader {
                     }
                 }
             };
-            let _ = tokio::time::timeout(Duration::from_millis(500), ended).await;
+            let _ = tokio::time::timeout(FAREWELL, ended).await;
         }
     }
 }
@@ -94,11 +96,11 @@ impl Writer {
             Self::Quic(stream) => {
                 if stream.finish().is_ok() {
                     // Until the peer has it, or is gone.
-                    let _ = tokio::time::timeout(Duration::from_millis(500), stream.stopped()).await;
+                    let _ = tokio::time::timeout(FAREWELL, stream.stopped()).await;
                 }
             }
             Self::Tcp(half) => {
-                let _ = tokio::time::timeout(Duration::from_millis(500), half.shutdown()).await;
+                let _ = tokio::time::timeout(FAREWELL, half.shutdown()).await;
             }
         }
     }

@@ -32,7 +32,7 @@ const IDLE_MS: u32 = 60_000;
 /// Bytes of the socket's buffers: what a fleet sends while the process is busy.
 const SOCKET_BUFFER: usize = 4 << 20;
 /// How long sessions have to say goodbye.
-const GOODBYE: Duration = Duration::from_millis(1_200);
+const GOODBYE: Duration = Duration::from_millis(400);
 
 /// Both listeners, bound.
 pub(super) struct Listeners {
@@ -91,7 +91,7 @@ impl Listeners {
         let _ = tokio::time::timeout(GOODBYE, gone).await;
         tasks.abort_all();
         self.endpoint.close(VarInt::from_u32(0), b"the controller stops");
-        let _ = tokio::time::timeout(Duration::from_millis(200), self.endpoint.wait_idle()).await;
+        let _ = tokio::time::timeout(Duration::from_millis(100), self.endpoint.wait_idle()).await;
     }
 }
 

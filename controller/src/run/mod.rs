@@ -37,8 +37,9 @@ use crate::{analyse, audit, decide, dispatch, quickstart};
 pub use folder::{FolderError, claim};
 use steps::Steps;
 
-/// How long the steps have to end, so that a stop takes less than two seconds.
-const STOP_TIME: Duration = Duration::from_millis(1_700);
+/// How long the steps have to end, so that a stop takes less than a second. What is cut was not acknowledged,
+/// so nothing that was received is lost.
+const STOP_TIME: Duration = Duration::from_millis(700);
 
 /// The controller cannot start. Each text says what to do.
 #[derive(Debug, thiserror::Error)]

@@ -1,10 +1,11 @@
-//! Maintenance windows: times in which nothing runs by itself, on one host or on all.
+//! Maintenance windows: times in which nothing runs by itself, on one host, on hosts with a label, or on all.
 
 use sqlx::FromRow;
 use sysop_common::ids::HostId;
 use sysop_common::time::UnixMs;
 use uuid::Uuid;
 
+use super::assignments::Selector;
 use super::{Conn, Db, StoreError, parse};
 
 /// A window as it is stored.
@@ -12,8 +13,10 @@ use super::{Conn, Db, StoreError, parse};
 pub struct Window {
     /// Id.
     pub id: String,
-    /// On which host; `None` on all.
-    pub host: Option<HostId>,
+    /// Where; `None` on all hosts.
+    pub on: Option<Selector>,
+    /// The hosts that carry its label, as they were when the window was read.
+    pub carriers: Vec<HostId>,
     /// From when.
     pub starts_at: UnixMs,
     /// Until when.
@@ -26,10 +29,24 @@ pub struct Window {
     pub created_at: UnixMs,
 }
 
+impl Window {
+    /// Whether it is about this host.
+    #[must_use]
+    pub fn covers(&self, host: HostId) -> bool {
+        match &self.on {
+            None => true,
+            Some(Selector::Host(one)) => *one == host,
+            Some(Selector::Label { .. }) => self.carriers.contains(&host),
+        }
+    }
+}
+
 #[derive(FromRow)]
 struct Row {
     id: String,
     host: Option<String>,
+    label_name: Option<String>,
+    label_value: Option<String>,
     starts_at: i64,
     ends_at: i64,
     reason: String,
@@ -41,9 +58,15 @@ impl TryFrom<Row> for Window {
     type Error = StoreError;
 
     fn try_from(row: Row) -> Result<Self, StoreError> {
+        let on = match (row.host, row.label_name) {
+            (Some(host), _) => Some(Selector::Host(parse("host id", &host)?)),
+            (None, Some(name)) => Some(Selector::Label { name, value: row.label_value.unwrap_or_default() }),
+            (None, None) => None,
+        };
         Ok(Self {
             id: row.id,
-            host: row.host.as_deref().map(|host| parse("host id", host)).transpose()?,
+            on,
+            carriers: Vec::new(),
             starts_at: UnixMs(row.starts_at),
             ends_at: UnixMs(row.ends_at),
             reason: row.reason,
@@ -63,7 +86,19 @@ pub async fn list(db: &Db, now: UnixMs) -> Result<Vec<Window>, StoreError> {
             .bind(now.0)
             .fetch_all(db.read())
             .await?;
-    rows.into_iter().map(Window::try_from).collect()
+    let mut windows: Vec<Window> = rows.into_iter().map(Window::try_from).collect::<Result<_, _>>()?;
+    for window in &mut windows {
+        let Some(Selector::Label { name, value }) = &window.on else { continue };
+        let carriers: Vec<String> = sqlx::query_scalar(
+            "SELECT host FROM host_labels WHERE name = ? AND value = ? AND source = 'admin'",
+        )
+        .bind(name)
+        .bind(value)
+        .fetch_all(db.read())
+        .await?;
+        window.carriers = carriers.iter().map(|host| parse("host id", host)).collect::<Result<_, _>>()?;
+    }
+    Ok(windows)
 }
 
 /// The window that holds now for `host`, if there is one.
@@ -72,7 +107,10 @@ pub async fn list(db: &Db, now: UnixMs) -> Result<Vec<Window>, StoreError> {
 /// Only the store's.
 pub async fn active(conn: &mut Conn, host: HostId, now: UnixMs) -> Result<Option<Window>, StoreError> {
     let row: Option<Row> = sqlx::query_as(
-        "SELECT * FROM maintenance WHERE starts_at <= ?1 AND ends_at > ?1 AND (host IS NULL OR host = ?2)
+        "SELECT * FROM maintenance m WHERE starts_at <= ?1 AND ends_at > ?1
+           AND (host = ?2 OR (host IS NULL AND label_name IS NULL) OR EXISTS (
+               SELECT 1 FROM host_labels l WHERE l.host = ?2 AND l.name = m.label_name
+                 AND l.value = m.label_value AND l.source = 'admin'))
          ORDER BY ends_at DESC LIMIT 1",
     )
     .bind(now.0)
@@ -88,15 +126,22 @@ pub async fn active(conn: &mut Conn, host: HostId, now: UnixMs) -> Result<Option
 /// Only the store's.
 pub async fn insert(
     conn: &mut Conn,
-    host: Option<HostId>,
+    on: Option<Selector>,
     span: (UnixMs, UnixMs),
     reason: &str,
     who: &str,
     now: UnixMs,
 ) -> Result<Window, StoreError> {
+    let (host, label) = match &on {
+        None => (None, None),
+        Some(Selector::Host(host)) => (Some(host.to_string()), None),
+        Some(Selector::Label { name, value }) => (None, Some((name.clone(), value.clone()))),
+    };
+    let (label_name, label_value) = label.unzip();
     let window = Window {
         id: Uuid::now_v7().to_string(),
-        host,
+        on,
+        carriers: Vec::new(),
         starts_at: span.0,
         ends_at: span.1,
         reason: reason.to_owned(),
@@ -104,11 +149,14 @@ pub async fn insert(
         created_at: now,
     };
     sqlx::query(
-        "INSERT INTO maintenance (id, host, starts_at, ends_at, reason, created_by, created_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO maintenance
+           (id, host, label_name, label_value, starts_at, ends_at, reason, created_by, created_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(&window.id)
-    .bind(host.map(|host| host.to_string()))
+    .bind(host)
+    .bind(label_name)
+    .bind(label_value)
     .bind(span.0.0)
     .bind(span.1.0)
     .bind(reason)

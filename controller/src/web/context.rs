@@ -2,12 +2,12 @@
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Uri};
+use axum::http::{HeaderMap, Method, Uri};
 use sysop_common::action::RunState;
 
 use super::auth::Principal;
 use super::error::Problem;
-use super::layout::{Ctx, NavCounts, Theme, UserBadge};
+use super::layout::{Ctx, NavCounts, Theme, UserBadge, is_partial};
 use super::session;
 use super::state::AppState;
 use crate::store::runs::{self, RunFilter};
@@ -27,7 +27,13 @@ impl FromRequestParts<AppState> for Frame {
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
         let principal = parts.extensions.get::<Principal>();
-        let ctx = build(state, principal, &parts.uri, &parts.headers).await;
+        let mut ctx = build(state, principal, &parts.uri, &parts.headers).await;
+        // Told by the whole page that follows, not by a part that refreshes itself.
+        if let Some(principal) =
+            principal.filter(|_| parts.method == Method::GET && !is_partial(&parts.headers))
+        {
+            ctx.flash = state.flash.take(principal, state.now());
+        }
         Ok(Self { ctx, headers: parts.headers.clone() })
     }
 }

@@ -12,6 +12,7 @@ pub mod envelope;
 pub mod error;
 pub mod events;
 pub mod extract;
+pub mod flash;
 pub mod idempotency;
 pub mod layout;
 pub mod limits;

@@ -129,6 +129,26 @@ routes! {
     POST   "/runs/{id}/cancel"            Operator pages::run::withdraw;
     POST   "/runs/{id}/settle"            Operator pages::run::settle;
     POST   "/automation"                  Operator pages::automation::switch;
+    GET    "/settings"                         Viewer   pages::settings::start;
+    GET    "/settings/automation"              Viewer   pages::settings::automation::show;
+    POST   "/settings/automation"              Admin    pages::settings::automation::assign;
+    POST   "/settings/automation/{id}/remove"  Admin    pages::settings::automation::remove;
+    POST   "/settings/automation/busy-hours"   Admin    pages::settings::automation::set_hours;
+    GET    "/settings/maintenance"             Viewer   pages::settings::maintenance::show;
+    POST   "/settings/maintenance"             Operator pages::settings::maintenance::set;
+    POST   "/settings/maintenance/{id}/end"    Operator pages::settings::maintenance::end;
+    GET    "/settings/users"                   Admin    pages::settings::users::show;
+    POST   "/settings/users"                   Admin    pages::settings::users::add_one;
+    GET    "/settings/users/{id}"              Admin    pages::settings::user::show;
+    POST   "/settings/users/{id}/role"         Admin    pages::settings::user::set_role;
+    POST   "/settings/users/{id}/disabled"     Admin    pages::settings::user::set_disabled;
+    POST   "/settings/users/{id}/password"     Admin    pages::settings::user::set_password;
+    GET    "/settings/tokens"                  Admin    pages::settings::tokens::show;
+    POST   "/settings/tokens"                  Admin    pages::settings::tokens::add_one;
+    POST   "/settings/tokens/{id}/revoke"      Admin    pages::settings::tokens::revoke;
+    GET    "/settings/enrolment"               Admin    pages::settings::enrolment::show;
+    POST   "/settings/enrolment"               Admin    pages::settings::enrolment::add_one;
+    POST   "/settings/enrolment/{id}/withdraw" Admin    pages::settings::enrolment::revoke;
     GET    "/audit"                       Viewer   pages::audit::show;
     POST   "/retention/confirm"           Admin    pages::retention::confirm;
     POST   "/audit/verify"                Operator pages::audit::verify;
@@ -171,6 +191,11 @@ routes! {
     DELETE "/api/v1/assignments/{id}"          Admin    api::assignments::remove;
     GET    "/api/v1/automation"                Viewer   api::assignments::automation;
     PUT    "/api/v1/automation"                Operator api::assignments::set_automation;
+    GET    "/api/v1/busy-hours"                Viewer   api::assignments::busy_hours;
+    PUT    "/api/v1/busy-hours"                Admin    api::assignments::set_busy_hours;
+    GET    "/api/v1/maintenance"               Viewer   api::maintenance::list;
+    POST   "/api/v1/maintenance"               Operator api::maintenance::set;
+    DELETE "/api/v1/maintenance/{id}"          Operator api::maintenance::end;
     GET    "/api/v1/enrollment-tokens"         Admin    api::enrolment::list;
     POST   "/api/v1/enrollment-tokens"         Admin    api::enrolment::create;
     DELETE "/api/v1/enrollment-tokens/{id}"    Admin    api::enrolment::revoke;
@@ -183,6 +208,7 @@ routes! {
     GET    "/api/v1/users"                Admin    api::users::list;
     POST   "/api/v1/users"                Admin    api::users::create;
     PATCH  "/api/v1/users/{id}"           Admin    api::users::change;
+    POST   "/api/v1/users/{id}/password"  Admin    api::users::set_password;
 }
 
 /// What the route of this method and path needs; a HEAD needs what its GET needs.

@@ -29,7 +29,7 @@ use super::state::AppState;
 use super::sweep;
 
 /// Time for open requests to end when the controller stops.
-const STOP_TIME: Duration = Duration::from_millis(1200);
+const STOP_TIME: Duration = Duration::from_millis(400);
 /// First byte of a TLS handshake record (RFC 8446, 5.1).
 const TLS_HANDSHAKE: u8 = 0x16;
 

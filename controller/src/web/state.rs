@@ -7,10 +7,12 @@ use sysop_common::time::UnixMs;
 use tokio::sync::watch;
 
 use super::api::health::Parts;
-use super::auth::{Hasher, Setup, Throttle};
+use super::auth::{Hasher, Principal, Setup, Throttle};
+use super::flash::Flash;
 use super::limits::Counter;
 use super::models::Models;
 use super::readings::Readings;
+use super::widgets::State;
 use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::{Agents, Auth, Config, Environment, Retention, Server};
@@ -89,6 +91,8 @@ pub struct Inner {
     pub hasher: Hasher,
     /// Limits on sign-in.
     pub throttle: Throttle,
+    /// What people just did, for their next page.
+    pub flash: Flash,
     /// A session or token ended: streams look whether it was theirs.
     pub ended: Signal,
     /// Requests that are being answered.
@@ -140,6 +144,7 @@ impl AppState {
             setup,
             hasher,
             throttle: Throttle::default(),
+            flash: Flash::default(),
             ended: Signal::default(),
             requests: Counter::of_requests(),
             strangers: Counter::of_strangers(),
@@ -156,6 +161,11 @@ impl Inner {
     #[must_use]
     pub fn now(&self) -> UnixMs {
         self.clock.now()
+    }
+
+    /// Tells the person on its next page what was just done.
+    pub fn say(&self, principal: &Principal, state: State, words: impl Into<String>) {
+        self.flash.say(principal, self.now(), state, words);
     }
 
     /// What the deciding step works with, for what people do.

@@ -20,10 +20,10 @@ use crate::web::state::AppState;
 pub struct LabelBody {
     /// Name.
     #[schema(min_length = 1, max_length = 128)]
-    name: String,
+    pub name: String,
     /// Value.
     #[schema(max_length = 128)]
-    value: String,
+    pub value: String,
 }
 
 /// An assignment.
@@ -138,5 +138,37 @@ pub async fn set_automation(
     Json(wanted): Json<Automation>,
 ) -> Result<axum::Json<Automation>, Problem> {
     decide::set_automation(&state.decide(), wanted.on, &principal.person()).await?;
+    Ok(axum::Json(wanted))
+}
+
+/// Hours of the day in which an action that interrupts a service counts as riskier.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BusyHours {
+    /// Two hours of the day, UTC, such as `8-18`; empty for none.
+    #[schema(max_length = 5)]
+    hours: String,
+}
+
+/// The busy hours.
+#[utoipa::path(get, path = "/api/v1/busy-hours", tag = "automation", responses((status = 200, body = BusyHours)))]
+pub async fn busy_hours(State(state): State<AppState>) -> Result<axum::Json<BusyHours>, Problem> {
+    let hours = settings::get(&mut *state.db.reader().await?, settings::BUSY_HOURS).await?;
+    Ok(axum::Json(BusyHours { hours: hours.unwrap_or_default() }))
+}
+
+/// Sets the busy hours.
+#[utoipa::path(put, path = "/api/v1/busy-hours", tag = "automation", request_body = BusyHours,
+    responses((status = 200, body = BusyHours), (status = 422, description = "A field does not fit")))]
+pub async fn set_busy_hours(
+    State(state): State<AppState>,
+    principal: Principal,
+    Json(wanted): Json<BusyHours>,
+) -> Result<axum::Json<BusyHours>, Problem> {
+    let set = decide::set_busy_hours(&state.decide(), &wanted.hours, &principal.person()).await;
+    set.map_err(|error| match Problem::from(error) {
+        problem if problem.field.is_some() => problem.about("hours"),
+        problem => problem,
+    })?;
     Ok(axum::Json(wanted))
 }

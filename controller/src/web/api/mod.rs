@@ -12,6 +12,7 @@ pub mod enrolment;
 pub mod health;
 pub mod hosts;
 pub mod incidents;
+pub mod maintenance;
 pub mod model;
 pub mod openapi;
 pub mod queries;

@@ -64,11 +64,11 @@ pub async fn list(
 pub struct NewToken {
     /// Name, for people: small letters, digits, `.`, `_`, `-`.
     #[schema(min_length = 1, max_length = 64)]
-    name: String,
+    pub name: String,
     /// What its holder may do.
-    role: RoleWord,
+    pub role: RoleWord,
     /// End of its life, ms since 1970; without it the token lives until it is revoked.
-    expires_at: Option<i64>,
+    pub expires_at: Option<i64>,
 }
 
 /// A new token. `token` is shown this once.
@@ -88,6 +88,24 @@ pub async fn create(
     principal: Principal,
     Json(new): Json<NewToken>,
 ) -> Result<Response, Problem> {
+    let (made, token) = make(&state, &principal, &new).await?;
+    let about = Token::from(made);
+    let mut kept = serde_json::to_value(&about).map_err(Problem::internal)?;
+    kept["token"] = serde_json::Value::Null;
+    let mut response = (StatusCode::CREATED, axum::Json(MadeToken { about, token })).into_response();
+    response.extensions_mut().insert(ShownOnce(kept.to_string()));
+    Ok(response)
+}
+
+/// Makes a token, on the record: what is stored of it, and its text, which is not.
+///
+/// # Errors
+/// Names the field.
+pub async fn make(
+    state: &AppState,
+    principal: &Principal,
+    new: &NewToken,
+) -> Result<(ApiToken, String), Problem> {
     let now = state.now();
     if !valid_name(&new.name) {
         return Err(Problem::invalid("name", NAME_RULE));
@@ -109,12 +127,7 @@ pub async fn create(
     let record = Record::new(principal.actor(), "token.create", format!("token:{}", made.id), detail);
     state.audit.append(&mut tx, &record).await?;
     tx.commit().await?;
-    let about = Token::from(made);
-    let mut kept = serde_json::to_value(&about).map_err(Problem::internal)?;
-    kept["token"] = serde_json::Value::Null;
-    let mut response = (StatusCode::CREATED, axum::Json(MadeToken { about, token })).into_response();
-    response.extensions_mut().insert(ShownOnce(kept.to_string()));
-    Ok(response)
+    Ok((made, token))
 }
 
 /// Revokes a token; its streams end within a second.
@@ -125,12 +138,21 @@ pub async fn revoke(
     principal: Principal,
     Id(id): Id<String>,
 ) -> Result<StatusCode, Problem> {
+    end(&state, &principal, &id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Revokes a token, on the record; gives its name.
+///
+/// # Errors
+/// When there is none.
+pub async fn end(state: &AppState, principal: &Principal, id: &str) -> Result<String, Problem> {
     let mut tx = state.db.begin().await?;
-    let name = api_tokens::revoke(&mut tx, &id, state.now()).await?;
+    let name = api_tokens::revoke(&mut tx, id, state.now()).await?;
     let record =
         Record::new(principal.actor(), "token.revoke", format!("token:{id}"), json!({ "name": name }));
     state.audit.append(&mut tx, &record).await?;
     tx.commit().await?;
     state.ended.wake();
-    Ok(StatusCode::NO_CONTENT)
+    Ok(name)
 }

@@ -57,12 +57,12 @@ pub async fn list(
 pub struct NewUserBody {
     /// Sign-in name: small letters, digits, `.`, `_`, `-`.
     #[schema(min_length = 1, max_length = 64)]
-    name: String,
+    pub name: String,
     /// First password, to be changed at the first sign-in; at least 12 characters.
     #[schema(min_length = 12, max_length = 256)]
-    password: String,
+    pub password: String,
     /// What the user may do.
-    role: RoleWord,
+    pub role: RoleWord,
 }
 
 /// Makes a user, who must change the password at the first sign-in.
@@ -73,6 +73,15 @@ pub async fn create(
     principal: Principal,
     Json(new): Json<NewUserBody>,
 ) -> Result<(StatusCode, axum::Json<User>), Problem> {
+    let made = make(&state, &principal, new).await?;
+    Ok((StatusCode::CREATED, axum::Json(made.into())))
+}
+
+/// Makes a user, on the record.
+///
+/// # Errors
+/// Names the field.
+pub async fn make(state: &AppState, principal: &Principal, new: NewUserBody) -> Result<users::User, Problem> {
     if !valid_name(&new.name) {
         return Err(Problem::invalid("name", NAME_RULE));
     }
@@ -85,7 +94,7 @@ pub async fn create(
     let record = Record::new(principal.actor(), "user.create", format!("user:{}", made.name), detail);
     state.audit.append(&mut tx, &record).await?;
     tx.commit().await?;
-    Ok((StatusCode::CREATED, axum::Json(made.into())))
+    Ok(made)
 }
 
 /// A change of a user.
@@ -93,9 +102,9 @@ pub async fn create(
 #[serde(deny_unknown_fields)]
 pub struct Change {
     /// Another role.
-    role: Option<RoleWord>,
+    pub role: Option<RoleWord>,
     /// Whether the user may not sign in.
-    disabled: Option<bool>,
+    pub disabled: Option<bool>,
 }
 
 /// Changes a user's role, or whether it may sign in; its sessions end.
@@ -108,18 +117,76 @@ pub async fn change(
     Id(id): Id<String>,
     Json(change): Json<Change>,
 ) -> Result<axum::Json<User>, Problem> {
-    let user = users::get(&state.db, &id).await?.ok_or_else(|| Problem::not_found("user"))?;
+    alter(&state, &principal, &id, &change).await.map(|user| axum::Json(user.into()))
+}
+
+/// Changes a user, on the record; its sessions end.
+///
+/// # Errors
+/// When there is no such user, or it is the last administrator.
+pub async fn alter(
+    state: &AppState,
+    principal: &Principal,
+    id: &str,
+    change: &Change,
+) -> Result<users::User, Problem> {
+    let user = users::get(&state.db, id).await?.ok_or_else(|| Problem::not_found("user"))?;
     if change.role.is_none() && change.disabled.is_none() {
         return Err(Problem::invalid("role", "or disabled must be given"));
     }
     let role = change.role.map_or(user.role, Into::into);
     let disabled = change.disabled.unwrap_or(user.disabled_at.is_some());
     let mut tx = state.db.begin().await?;
-    let changed = users::change(&mut tx, &id, role, disabled, state.now()).await?;
+    let changed = users::change(&mut tx, id, role, disabled, state.now()).await?;
     let detail = json!({ "role": role, "disabled": disabled, "was": { "role": user.role, "disabled": user.disabled_at.is_some() } });
     let record = Record::new(principal.actor(), "user.change", format!("user:{}", user.name), detail);
     state.audit.append(&mut tx, &record).await?;
     tx.commit().await?;
     state.ended.wake();
-    Ok(axum::Json(changed.into()))
+    Ok(changed)
+}
+
+/// A password that is set for a user.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewPassword {
+    /// It must be changed at the next sign-in; at least 12 characters.
+    #[schema(min_length = 12, max_length = 256)]
+    password: String,
+}
+
+/// Sets another password for a user, who must change it at the next sign-in; its sessions end.
+#[utoipa::path(post, path = "/api/v1/users/{id}/password", tag = "users", params(("id" = String, Path, description = "The user's id")),
+    request_body = NewPassword,
+    responses((status = 200, body = User), (status = 404, description = "No such user"), (status = 422, description = "A field does not fit")))]
+pub async fn set_password(
+    State(state): State<AppState>,
+    principal: Principal,
+    Id(id): Id<String>,
+    Json(new): Json<NewPassword>,
+) -> Result<axum::Json<User>, Problem> {
+    reset(&state, &principal, &id, &new.password).await.map(|user| axum::Json(user.into()))
+}
+
+/// Sets another password for somebody else, on the record.
+///
+/// # Errors
+/// When there is no such user, or the password does not fit.
+pub async fn reset(
+    state: &AppState,
+    principal: &Principal,
+    id: &str,
+    password: &str,
+) -> Result<users::User, Problem> {
+    let user = users::get(&state.db, id).await?.ok_or_else(|| Problem::not_found("user"))?;
+    check_new(&user.name, password).map_err(|must| Problem::invalid("password", must))?;
+    let hash = state.hasher.hash(password).await?;
+    let mut tx = state.db.begin().await?;
+    users::set_password(&mut tx, id, &hash, true).await?;
+    let object = format!("user:{}", user.name);
+    let record = Record::new(principal.actor(), "user.password", object, json!({ "must_change": true }));
+    state.audit.append(&mut tx, &record).await?;
+    tx.commit().await?;
+    state.ended.wake();
+    Ok(users::User { must_change: true, ..user })
 }

@@ -37,7 +37,7 @@ const NAV: [Entry; 8] = [
     Entry { href: "/runs", words: "Runs", icon: icons::HISTORY, count: Count::None, key: "r" },
     Entry { href: "/analyses", words: "Analyses", icon: icons::SPARKLES, count: Count::None, key: "y" },
     Entry { href: "/audit", words: "Audit", icon: icons::LINK, count: Count::None, key: "u" },
-    Entry { href: "/settings/model", words: "Model", icon: icons::SETTINGS, count: Count::None, key: "m" },
+    Entry { href: "/settings", words: "Settings", icon: icons::SETTINGS, count: Count::None, key: "s" },
 ];
 const ADD: &str = "/hosts/new";
 /// Entries that the phone's tab bar shows; the others are behind "More".
@@ -339,7 +339,7 @@ fn more_menu(ctx: &Ctx) -> Markup {
 fn keys_help() -> Markup {
     let keys = [
         ("/", "find a host"),
-        ("g then o h i a r u", "overview, hosts, incidents, approvals, runs, audit"),
+        ("g then o h i a r u s", "overview, hosts, incidents, approvals, runs, audit, settings"),
         ("j k", "next, previous row"),
         ("t", "light or dark"),
         ("?", "this list"),

@@ -249,9 +249,12 @@ pub async fn decide(
                 return Err(Problem::invalid("confirm", "must be the host's name, as it cannot be undone"));
             }
             decide::approve(&ctx, id, &person).await?;
+            let title = words::title(&run.action);
+            state.say(&principal, State::Ok, format!("{title}: approved, on its way to {}", host.name));
         }
         "deny" => {
             decide::reject(&ctx, id, &person, &form.comment).await?;
+            state.say(&principal, State::Off, format!("{}: denied, nothing runs", words::title(&run.action)));
         }
         _ => return Err(Problem::invalid("decision", "must be approve or deny")),
     }

@@ -10,6 +10,7 @@ use crate::web::auth::Principal;
 use crate::web::error::Problem;
 use crate::web::extract::Form;
 use crate::web::state::AppState;
+use crate::web::widgets::State as Shape;
 
 /// The form.
 #[derive(Debug, Deserialize)]
@@ -37,5 +38,11 @@ pub async fn switch(
         _ => return Err(Problem::invalid("automation", "must be on or off")),
     };
     decide::set_automation(&state.decide(), on, &principal.person()).await?;
+    let (shape, words) = if on {
+        (Shape::Ok, "Automation runs again")
+    } else {
+        (Shape::Maint, "Automation is frozen on all hosts")
+    };
+    state.say(&principal, shape, words);
     Ok(see_other(if super::login::is_own(&form.back) { &form.back } else { "/" }))
 }

@@ -261,6 +261,8 @@ pub async fn assign(
     let selector = Selector::Host(known(&id)?);
     let automatic = form.automatic == "on";
     decide::set_assignment(&state.decide(), &selector, &form.action, automatic, &principal.person()).await?;
+    let how = if automatic { "runs by itself here if the owner allows it" } else { "asks first" };
+    state.say(&principal, State::Ok, format!("{}: {how}", form.action));
     Ok(see_other(&format!("/hosts/{id}#grants")))
 }
 

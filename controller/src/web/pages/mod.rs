@@ -23,6 +23,7 @@ pub mod retention;
 pub mod run;
 pub mod run_new;
 pub mod runs;
+pub mod settings;
 pub mod setup;
 pub mod shared;
 pub mod source;

@@ -33,5 +33,6 @@ pub fn held_notice(ctx: &Ctx, since_ms: i64) -> Markup {
 /// Only the store's.
 pub async fn confirm(State(state): State<AppState>, principal: Principal) -> Result<Response, Problem> {
     confirm_clock(&state, &principal).await?;
+    state.say(&principal, Shape::Ok, "The clock is confirmed: old data is deleted within the hour");
     Ok(see_other("/"))
 }

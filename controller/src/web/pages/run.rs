@@ -12,6 +12,7 @@ use super::proposal::fill::Viewer;
 use super::proposal::{Proposal, terminal};
 use super::shared::{RunLine, incident_href, incident_name, run_state};
 use super::source::Source;
+use super::words;
 use crate::decide;
 use crate::web::admit::see_other;
 use crate::web::auth::Principal;
@@ -301,7 +302,10 @@ pub async fn withdraw(
     principal: Principal,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    decide::cancel_run(&state.decide(), known(&id)?, &principal.person()).await?;
+    let run = decide::cancel_run(&state.decide(), known(&id)?, &principal.person()).await?;
+    let what =
+        if run.state.is_final() { "withdrawn, nothing ran" } else { "the host is asked not to start it" };
+    state.say(&principal, State::Ok, format!("{}: {what}", words::title(&run.action)));
     Ok(see_other(&format!("/runs/{id}")))
 }
 
@@ -323,6 +327,7 @@ pub async fn settle(
     Form(form): Form<Found>,
 ) -> Result<Response, Problem> {
     decide::settle_unknown(&state.decide(), known(&id)?, &principal.person(), &form.found).await?;
+    state.say(&principal, State::Ok, "Noted: the same may be planned again");
     Ok(see_other(&format!("/runs/{id}")))
 }
 

@@ -5,11 +5,12 @@ pub mod fill;
 use axum::extract;
 use axum::response::Response;
 use maud::{Markup, html};
-use sysop_common::action::Risk;
+use sysop_common::action::{Risk, RunState};
 
 use super::proposal::terminal;
 use super::shared::HostRef;
 use super::source::Source;
+use super::words;
 use crate::decide::{self, Start};
 use crate::store::hosts;
 use crate::web::admit::{Fields, see_other};
@@ -251,5 +252,13 @@ pub async fn start(
         key: form.get("idempotency_key").map(str::to_owned),
     };
     let run = decide::start_run(&state.decide(), &start, &principal.person()).await?;
+    let waits = run.state == RunState::AwaitingApproval;
+    let how =
+        if waits { "waits for another person".to_owned() } else { format!("on its way to {}", host.name) };
+    state.say(
+        &principal,
+        if waits { State::Wait } else { State::Ok },
+        format!("{}: {how}", words::title(&run.action)),
+    );
     Ok(see_other(&format!("/runs/{}", run.id)))
 }

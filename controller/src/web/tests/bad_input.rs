@@ -82,6 +82,11 @@ impl World {
             }
             ("POST", "/api/v1/users") => json!({"name": "dan", "password": PASSWORD, "role": "viewer"}),
             ("PATCH", "/api/v1/users/{id}") => json!({"role": "operator", "disabled": false}),
+            ("POST", "/api/v1/users/{id}/password") => json!({"password": PASSWORD}),
+            ("PUT", "/api/v1/busy-hours") => json!({"hours": "8-18"}),
+            ("POST", "/api/v1/maintenance") => {
+                json!({"host": self.host, "duration_s": 3600, "reason": "upgrade"})
+            }
             _ => json!({}),
         }
     }

@@ -7,6 +7,7 @@ mod matrix;
 mod model;
 mod pages;
 mod retention;
+mod settings;
 mod sockets;
 mod streams;
 

@@ -47,6 +47,8 @@ pub struct Field<'a> {
     pub focus: bool,
     /// Least number of characters.
     pub least: Option<u16>,
+    /// May stay empty.
+    pub optional: bool,
 }
 
 impl Field<'_> {
@@ -59,18 +61,80 @@ impl Field<'_> {
             div.field {
                 label.lab for=(self.name) { (self.label) }
                 input class=(if self.mono { "inp mono" } else { "inp" }) id=(self.name) name=(self.name)
-                    type=(if self.kind.is_empty() { "text" } else { self.kind }) value=(self.value) required
+                    type=(if self.kind.is_empty() { "text" } else { self.kind }) value=(self.value) required[!self.optional]
                     autocomplete=(self.autocomplete) autocapitalize="none" spellcheck="false"
                     minlength=[self.least] maxlength="256"
                     pattern=[self.pattern.map(|(shape, _)| shape)] title=[self.pattern.map(|(_, words)| words)]
                     autofocus[self.focus] aria-invalid=[self.error.map(|_| "true")] aria-describedby=[described];
-                @if let Some(error) = self.error {
-                    p class="small c-crit row-x top" id=(below) {
-                        (shape_named(State::Crit, Size::Small, "Error")) span { (error) }
+                (under(&below, self.error, self.hint))
+            }
+        }
+    }
+}
+
+/// The line below a field: what is wrong with it, else its hint.
+fn under(id: &str, error: Option<&str>, hint: Option<&str>) -> Markup {
+    html! {
+        @if let Some(error) = error {
+            p class="small c-crit row-x top" id=(id) {
+                (shape_named(State::Crit, Size::Small, "Error")) span { (error) }
+            }
+        } @else if let Some(hint) = hint {
+            p class="small t3" id=(id) { (hint) }
+        }
+    }
+}
+
+/// Something that can be chosen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choice {
+    /// What the form sends.
+    pub value: String,
+    /// What the person reads.
+    pub words: String,
+}
+
+impl Choice {
+    /// Something that can be chosen.
+    #[must_use]
+    pub fn new(value: &str, words: &str) -> Self {
+        Self { value: value.to_owned(), words: words.to_owned() }
+    }
+}
+
+/// A choice of one, with its label above and its hint or error below.
+#[derive(Debug, Clone, Copy)]
+pub struct Select<'a> {
+    /// Name in the form; also its id.
+    pub name: &'a str,
+    /// Label.
+    pub label: &'a str,
+    /// What can be chosen.
+    pub choices: &'a [Choice],
+    /// Value of what is chosen now; the first one otherwise.
+    pub chosen: &'a str,
+    /// Line below.
+    pub hint: Option<&'a str>,
+    /// What is wrong with it and what to do; takes the place of the hint.
+    pub error: Option<&'a str>,
+}
+
+impl Select<'_> {
+    /// The choice.
+    #[must_use]
+    pub fn draw(&self) -> Markup {
+        let below = format!("{}-below", self.name);
+        let described = self.error.or(self.hint).map(|_| below.as_str());
+        html! {
+            div.field {
+                label.lab for=(self.name) { (self.label) }
+                select class="inp wide" id=(self.name) name=(self.name) required
+                    aria-invalid=[self.error.map(|_| "true")] aria-describedby=[described] {
+                    @for choice in self.choices {
+                        option value=(choice.value) selected[choice.value == self.chosen] { (choice.words) }
                     }
-                } @else if let Some(hint) = self.hint {
-                    p class="small t3" id=(below) { (hint) }
                 }
+                (under(&below, self.error, self.hint))
             }
         }
     }

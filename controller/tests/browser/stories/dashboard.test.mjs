@@ -1,9 +1,11 @@
 // A person's way through the dashboard: set up, look at every page at every width, log out and in again.
 import assert from "node:assert/strict";
-import { suite } from "../harness/suite.mjs";
+import { looks, suite } from "../harness/suite.mjs";
 
 const NAME = "ann";
 const PASSWORD = "a long enough pass phrase";
+
+const SETTINGS = ["automation", "maintenance", "users", "tokens", "enrolment"].map((page) => `/settings/${page}`);
 
 const { story } = suite();
 
@@ -66,8 +68,9 @@ for (const [name, options] of Object.entries({
   story(`every page is whole ${name}`, options, async ({ page, visit, look }) => {
     await signIn({ page, visit });
     const host = await hostPath(page);
-    for (const path of ["/", "/hosts", host, "/incidents", "/approvals", "/runs", "/audit", "/hosts/new"]) {
+    for (const path of ["/", "/hosts", host, "/incidents", "/approvals", "/runs", "/audit", "/hosts/new", ...SETTINGS]) {
       await visit(path);
+      if (options.window === undefined && !options.dark) await looks(page, `page ${path}`);
       assert.equal(await page.locator("h1").count(), 1, `${path} has not one heading`);
       const links = await page.locator("a[href^='/']").evaluateAll((all) => all.map((a) => a.getAttribute("href")));
       for (const link of new Set(links)) {
@@ -80,6 +83,35 @@ for (const [name, options] of Object.entries({
     await look();
   });
 }
+
+story("a user is added and disabled by keyboard alone, and each step is told", async ({ page, visit, look, expect }) => {
+  expect(/status of 4\d\d/);
+  await signIn({ page, visit });
+  await visit("/settings/users");
+  const type = async (name, text) => {
+    await page.focus(`[name=${name}]`);
+    await page.keyboard.type(text);
+  };
+  await type("name", "Bob the 2nd");
+  await type("password", "short but long enough");
+  await page.keyboard.press("Enter");
+  await page.locator("[name=name][aria-invalid=true]").waitFor();
+  await look();
+  await looks(page, "users wrong name");
+  await page.fill("[name=name]", "");
+  await type("name", "bob");
+  await type("password", "short but long enough");
+  await page.keyboard.press("Enter");
+  await page.locator("#toasts", { hasText: "bob can sign in as Viewer" }).waitFor();
+  await looks(page, "users added");
+  await page.getByRole("link", { name: "bob", exact: true }).focus();
+  await page.keyboard.press("Enter");
+  await page.getByRole("button", { name: "Do not let it sign in" }).focus();
+  await page.keyboard.press("Enter");
+  await page.locator("#toasts", { hasText: "bob may not sign in any more" }).waitFor();
+  await look();
+  await looks(page, "user");
+});
 
 story("charts grow without a reload", async ({ page, visit }) => {
   await signIn({ page, visit });
