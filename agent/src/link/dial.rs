@@ -78,10 +78,12 @@ impl std::fmt::Debug for Connection {
 impl Connection {
     /// Ends the connection so that the other side knows.
     pub async fn close(mut self) {
+        // The controller tells an end in order from a host that went away by this word.
+        const GOODBYE: &[u8] = b"done";
         const MOMENT: Duration = Duration::from_millis(300);
         match self.quic.take() {
             Some((endpoint, connection)) => {
-                connection.close(VarInt::from_u32(0), b"done");
+                connection.close(VarInt::from_u32(0), GOODBYE);
                 let _ = tokio::time::timeout(MOMENT, endpoint.wait_idle()).await;
             }
             None => {

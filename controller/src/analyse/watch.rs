@@ -257,6 +257,7 @@ impl Analyser {
             let interval = watched.and_then(|watched| watched.interval_ms);
             Beat {
                 jitter_ms: watched.map_or(0, |watched| watched.uneven.sqrt() as i64),
+                stopped: self.ctx.presence.left(*host).is_some(),
                 leaving: latest.is_some_and(|latest| is_leaving(&latest)),
                 host: *host,
                 last: arrived.unwrap_or(*seen),

@@ -24,8 +24,9 @@ impl Events for Ingest {
                 shared.wakes.hosts.wake();
                 shared.wakes.dispatch.wake();
             }
-            LinkEvent::Closed { peer, since, reason } => {
-                shared.presence.went(peer.host, connected(&peer, since));
+            LinkEvent::Closed { peer, since, reason, in_order } => {
+                let left = in_order.then(|| shared.clock.now());
+                shared.presence.went(peer.host, connected(&peer, since), left);
                 tracing::info!(host = %peer.host, transport = peer.transport.word(), reason, "host disconnected");
                 shared.wakes.hosts.wake();
             }

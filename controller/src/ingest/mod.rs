@@ -172,5 +172,6 @@ impl Ingest {
     fn forget(&self, host: HostId) {
         self.shared.hosts.forget(host);
         self.shared.store.forget(host);
+        self.shared.presence.forget(host);
     }
 }

@@ -175,6 +175,8 @@ pub enum LinkEvent {
         since: UnixMs,
         /// Why.
         reason: String,
+        /// Whether the agent ended it in order: it was stopped, or goes another way.
+        in_order: bool,
     },
     /// Two agents are alive with one certificate. The second is refused.
     Clone {

@@ -85,9 +85,20 @@ pub(super) async fn run(
     };
     let why = session.serve(&mut streams, &mut buf, place).await;
     drop(session);
+    let in_order = why.0 == LEFT || said_goodbye(&streams);
     context.registry.leave(&entry);
     close(&mut streams, &why).await;
-    context.ports.events.happened(LinkEvent::Closed { peer, since: entry.since, reason: why.0 });
+    context.ports.events.happened(LinkEvent::Closed { peer, since: entry.since, reason: why.0, in_order });
+}
+
+/// Whether the agent closed the connection with its last word: the stream alone may just break then.
+fn said_goodbye(streams: &Streams) -> bool {
+    let closed = streams.quic.as_ref().and_then(quinn::Connection::close_reason);
+    let word = |reason| match reason {
+        quinn::ConnectionError::ApplicationClosed(closed) => &closed.reason[..] == b"done",
+        _ => false,
+    };
+    closed.is_some_and(word)
 }
 
 /// Tells a peer why it gets no session.
@@ -185,6 +196,9 @@ struct Session<'a> {
     out: Vec<u8>,
 }
 
+/// Why a session ended that its agent ended.
+const LEFT: &str = "the agent ended the session";
+
 /// What a session waits for.
 enum Next {
     Read(std::io::Result<usize>),
@@ -225,7 +239,7 @@ impl Session<'_> {
             };
             let done = match next {
                 Next::Close(why) => return Refused(why),
-                Next::Read(Ok(0)) => return ended("the agent ended the session"),
+                Next::Read(Ok(0)) => return ended(LEFT),
                 Next::Read(Err(error)) => return ended(error),
                 Next::Read(Ok(_)) => {
                     self.heard = Instant::now();

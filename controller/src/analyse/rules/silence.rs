@@ -17,6 +17,8 @@ const DEVIATIONS: f64 = 5.6;
 const MOST_INTERVALS: i64 = 6;
 /// A host that was on its way down when it was last heard of is given the time of a restart.
 const RESTART_MS: i64 = 5 * MINUTE_MS;
+/// An agent that was stopped in order is given the time of an update.
+const STOPPED_MS: i64 = 3 * MINUTE_MS;
 /// A break shorter than this is not silence, whatever the interval: a change of transport takes 5 s.
 const LEAST_MS: i64 = 15 * SECOND_MS;
 /// After its own start the controller waits this long for hosts to come back.
@@ -39,6 +41,8 @@ pub struct Beat {
     pub jitter_ms: i64,
     /// Its services were being stopped when it was last heard of.
     pub leaving: bool,
+    /// Its agent said goodbye: somebody stopped it.
+    pub stopped: bool,
     /// Whether it has a session.
     pub connected: bool,
     /// Whether an incident of its silence is open.
@@ -88,7 +92,11 @@ fn patience(beat: &Beat) -> i64 {
     let uneven = beat.interval_ms + (DEVIATIONS * beat.jitter_ms.max(0) as f64) as i64;
     let most = MOST_INTERVALS * beat.interval_ms + 30 * SECOND_MS;
     let patience = missed.max(uneven.min(most));
-    if beat.leaving { patience.max(RESTART_MS) } else { patience }
+    match (beat.leaving, beat.stopped) {
+        (true, _) => patience.max(RESTART_MS),
+        (false, true) => patience.max(STOPPED_MS),
+        (false, false) => patience,
+    }
 }
 
 fn host(say: Text, beat: &Beat, now: UnixMs) -> Finding {
@@ -98,6 +106,8 @@ fn host(say: Text, beat: &Beat, now: UnixMs) -> Finding {
     rows.value(("host.last_seen", ""), beat.last, Value::Number(beat.last.0), text);
     let cause = if beat.leaving {
         say.say("silence.host.left", &[])
+    } else if beat.stopped {
+        say.say("silence.host.stopped", &[])
     } else if beat.connected {
         say.say("silence.host.stuck", &[])
     } else {

@@ -132,6 +132,7 @@ fn beat(n: u128, silent_s: i64, open: bool) -> Beat {
         interval_ms: 10 * SECOND_MS,
         jitter_ms: 0,
         leaving: false,
+        stopped: false,
         connected: false,
         open,
     }
@@ -167,6 +168,9 @@ fn one_silent_host_is_its_own_trouble_and_many_at_once_are_the_controllers() {
     let leaving = |silent_s| Beat { leaving: true, ..beat(1, silent_s, false) };
     assert_eq!(hosts(&[leaving(290), fine(2)], long_ago, false), (0, false));
     assert_eq!(hosts(&[leaving(310), fine(2)], long_ago, false), (1, false));
+    let stopped = |silent_s| Beat { stopped: true, ..beat(1, silent_s, false) };
+    assert_eq!(hosts(&[stopped(175), fine(2)], long_ago, false), (0, false));
+    assert_eq!(hosts(&[stopped(185), fine(2)], long_ago, false), (1, false));
     // The fleet's incident stays until fewer than a quarter are silent.
     let back: Vec<Beat> = (1..=2).map(|n| beat(n, 90, false)).chain((3..=6).map(fine)).collect();
     assert_eq!(hosts(&back, long_ago, true), (0, true));

@@ -118,11 +118,13 @@ async fn the_real_agent_enrols_pushes_answers_and_survives_restarts_of_both_side
 
         // The agent restarts after a while: one gap of time, from whichever side.
         agent.stop().await;
+        until("its goodbye", || world.presence.left(host).is_some()).await;
         tokio::time::sleep(Duration::from_secs(5)).await;
         let agent = Running::start(config(address, &theirs, choice));
         let epoch = seen[0].0;
         until("the next epoch", || world.store.latest(host).is_some_and(|l| l.now.epoch.0 != epoch)).await;
         until("its samples", || seq(&world, host) >= 2).await;
+        assert_eq!(world.presence.left(host), None, "it is back");
         let gaps = world.store.numbered_gaps(host).await.unwrap();
         assert_eq!(gaps.len(), 1, "{gaps:?}");
         assert_eq!((gaps[0].seqs, gaps[0].reason), (None, GapReason::AgentDown));

@@ -163,7 +163,7 @@ impl<'a> Source<'a> {
         let latest = self.samples.latest(host.id);
         let latest = latest.as_ref();
         let status = self.status(host.id, latest);
-        let (state, problem) = self.problem(status, latest, trouble);
+        let (state, problem) = self.problem(status, latest, trouble, self.presence.left(host.id));
         let value = |name: &str| latest.and_then(|latest| latest.value(name, ""));
         let old = matches!(status, HostStatus::Offline | HostStatus::Stale);
         let link = self.link(host.id);
@@ -193,12 +193,17 @@ impl<'a> Source<'a> {
         status: HostStatus,
         latest: Option<&Latest>,
         trouble: Option<&Trouble>,
+        left: Option<UnixMs>,
     ) -> (State, String) {
         let worst = trouble.and_then(|trouble| trouble.worst);
         let title = trouble.map(|t| t.title.clone()).unwrap_or_default();
         let more = worst.map_or(0, |(_, count)| count.saturating_sub(1));
         let title = if more > 0 { format!("{title}, {more} more") } else { title };
         match (status, worst) {
+            (HostStatus::Offline | HostStatus::Stale, _) if left.is_some() => {
+                let at = left.map(|at| format::clock(at.0)).unwrap_or_default();
+                (State::Off, format!("agent stopped by its operator at {at} UTC"))
+            }
             (HostStatus::Offline, _) => match latest {
                 Some(latest) => (State::Off, format!("no data since {} UTC", format::clock(latest.now.at.0))),
                 None => (State::Off, "no data yet".to_owned()),
