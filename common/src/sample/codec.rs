@@ -4,21 +4,26 @@
 //! the tick that it was made from, so a reader keeps the last tick of each chain. Integers are
 //! LEB128, signed ones zigzag; a process or unit that was in the last tick is named by its position
 //! there; processes that left are remembered for a while (the same on both sides) so that their
-//! names do not travel again when they come back.
+//! names do not travel again when they come back; of new ones travels what differs from the texts that
+//! were there already. What the kernel counts in pages, sectors or ticks travels in those.
 //!
-//! The first byte is the frame's kind, which also is its version: 1 full, 2 delta.
+//! The first byte is the frame's kind, which also is its version: 3 full, 4 delta.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::rows::{self, Identity};
-use super::varint::{Reader, put, put_signed};
+use super::varint::{
+    Reader, bit, put, put_bitmap, put_signed, put_sparse, put_stepped, read_sparse, read_stepped, step_of,
+};
+use super::window::Window;
 use super::{MAX_COLUMNS, MAX_PROCESSES, MAX_UNITS, NOT_OBSERVED, Process, Texts, Tick, Unit};
 use crate::ids::Seq;
 use crate::time::UnixMs;
 
-const FULL: u8 = 1;
-const DELTA: u8 = 2;
+const FULL: u8 = 3;
+const DELTA: u8 = 4;
 /// Processes remembered after they left the top list.
 const REMEMBERED: usize = 64;
 
@@ -62,6 +67,9 @@ pub enum CodecError {
     /// A position names no row of the tick before.
     #[error("frame names a row that the frame before it does not have")]
     UnknownRow,
+    /// A text copies what is not there, or more than it may hold.
+    #[error("text copies from where nothing is")]
+    BadCopy,
 }
 
 /// State of one chain of frames; the same on both sides.
@@ -73,14 +81,14 @@ struct Chain {
 }
 
 impl Chain {
-    fn start(&mut self, tick: Tick) {
+    fn start(&mut self, tick: Arc<Tick>) {
         self.left.clear();
-        self.last = Some(Arc::new(tick));
+        self.last = Some(tick);
     }
 
     /// Moves on to `tick`: processes that left are remembered, newest first.
-    fn advance(&mut self, tick: Tick) {
-        let before = self.last.replace(Arc::new(tick));
+    fn advance(&mut self, tick: Arc<Tick>) {
+        let before = self.last.replace(tick);
         let (Some(before), Some(now)) = (before, self.last.as_ref()) else { return };
         let present = |pid, start| now.processes.iter().any(|p| p.pid == pid && p.start_ticks == start);
         self.left.retain(|gone| !present(gone.pid, gone.start_ticks));
@@ -108,14 +116,22 @@ impl Encoder {
     /// A full frame is written first in a chain, when the number of columns changed (a new schema
     /// needs [`Encoder::reset`] all the same), and when a value began or ceased to be observed.
     pub fn encode(&mut self, tick: &Tick, out: &mut Vec<u8>) {
-        let tick = tick.normal();
+        self.encode_shared(Arc::new(tick.normal().into_owned()), out);
+    }
+
+    /// As [`Encoder::encode`], and keeps `tick` itself where it is within the caps already.
+    pub fn encode_shared(&mut self, tick: Arc<Tick>, out: &mut Vec<u8>) {
+        let tick = match tick.normal() {
+            Cow::Borrowed(_) => tick,
+            Cow::Owned(tick) => Arc::new(tick),
+        };
         let delta = self.chain.last.as_ref().filter(|last| can_follow(last, &tick));
         if let Some(last) = delta {
             encode_delta(last, &self.chain.left, &tick, out);
-            self.chain.advance(tick.into_owned());
+            self.chain.advance(tick);
         } else {
             put_full(&tick, out);
-            self.chain.start(tick.into_owned());
+            self.chain.start(tick);
         }
     }
 }
@@ -152,7 +168,10 @@ fn put_full(tick: &Tick, out: &mut Vec<u8>) {
     put_bitmap(out, tick.values.iter().map(|value| *value != NOT_OBSERVED));
     tick.values.iter().filter(|value| **value != NOT_OBSERVED).for_each(|value| put_signed(out, *value));
     put(out, tick.processes.len() as u64);
-    tick.processes.iter().for_each(|process| rows::put_process(out, process));
+    let mut texts = Window::without_copies();
+    for (at, process) in tick.processes.iter().enumerate() {
+        rows::put_process(out, process, at.checked_sub(1).map(|at| &tick.processes[at]), &mut texts);
+    }
     put(out, tick.units.len() as u64);
     tick.units.iter().for_each(|unit| rows::put_unit(out, unit));
 }
@@ -161,20 +180,29 @@ fn encode_delta(last: &Tick, left: &VecDeque<Identity>, tick: &Tick, out: &mut V
     out.push(DELTA);
     put(out, tick.seq.0.wrapping_sub(last.seq.0));
     put_signed(out, tick.at.since(last.at));
-    put_bitmap(out, last.values.iter().zip(&tick.values).map(|(a, b)| a != b));
+    put_sparse(out, last.values.iter().zip(&tick.values).map(|(a, b)| a != b));
     for (before, now) in last.values.iter().zip(&tick.values).filter(|(a, b)| a != b) {
-        put_signed(out, now.wrapping_sub(*before));
+        put_stepped(out, now.wrapping_sub(*before), step_of(*before));
     }
     put(out, tick.processes.len() as u64);
+    let mut texts = Window::new(&last.processes, Some(left));
+    let mut near = rows::newest(&last.processes);
     for process in &tick.processes {
-        put_process_ref(last, left, process, out);
+        near = put_process_ref(last, left, process, near, &mut texts, out);
     }
     put_units_delta(last, tick, out);
 }
 
 /// 0 and the whole row; or 1 + position in the last tick, or beyond that in the list of those who
-/// left, and what changed.
-fn put_process_ref(last: &Tick, left: &VecDeque<Identity>, process: &Process, out: &mut Vec<u8>) {
+/// left, and what changed. Returns the process that the next new one is near to.
+fn put_process_ref<'a>(
+    last: &Tick,
+    left: &VecDeque<Identity>,
+    process: &'a Process,
+    near: Option<&'a Process>,
+    texts: &mut Window<'_>,
+    out: &mut Vec<u8>,
+) -> Option<&'a Process> {
     let same = |p: &Process| Identity::matches(p, process);
     if let Some(at) = last.processes.iter().position(same) {
         put(out, at as u64 + 1);
@@ -184,8 +212,10 @@ fn put_process_ref(last: &Tick, left: &VecDeque<Identity>, process: &Process, ou
         rows::put_process_delta(out, &left[at].to_process(), process);
     } else {
         put(out, 0);
-        rows::put_process(out, process);
+        rows::put_process(out, process, near, texts);
+        return Some(process);
     }
+    near
 }
 
 fn put_units_delta(last: &Tick, tick: &Tick, out: &mut Vec<u8>) {
@@ -270,9 +300,9 @@ impl Decoder {
             return Err(CodecError::Trailing);
         }
         if kind == FULL {
-            self.chain.start(tick)
+            self.chain.start(Arc::new(tick))
         } else {
-            self.chain.advance(tick)
+            self.chain.advance(Arc::new(tick))
         }
         self.chain.last.as_deref().ok_or(CodecError::NoBase)
     }
@@ -298,9 +328,10 @@ fn read_full(reader: &mut Reader<'_>, columns: usize) -> Result<Tick, CodecError
             *value = reader.signed()?;
         }
     }
-    let mut processes = Vec::new();
+    let (mut processes, mut texts) = (Vec::new(), Window::new(&[], None));
     for _ in 0..reader.count(MAX_PROCESSES, "processes")? {
-        processes.push(rows::read_process(reader)?);
+        let process = rows::read_process(reader, processes.last(), &mut texts)?;
+        processes.push(process);
     }
     let mut units = Vec::new();
     for _ in 0..reader.count(MAX_UNITS, "units")? {
@@ -323,17 +354,19 @@ fn read_delta(
     }
     let seq = Seq(last.seq.0.checked_add(reader.unsigned()?).ok_or(CodecError::Overflow)?);
     let at = last.at.plus(reader.signed()?);
-    let changed = reader.bytes(columns.div_ceil(8))?;
+    let changed = read_sparse(reader, columns)?;
     let mut values = last.values.clone();
     for (at, value) in values.iter_mut().enumerate() {
-        if bit(changed, at) {
-            *value = value.wrapping_add(reader.signed()?);
+        if bit(&changed, at) {
+            *value = value.wrapping_add(read_stepped(reader, step_of(*value))?);
         }
     }
     let count = reader.count(MAX_PROCESSES, "processes")?;
     let mut processes = Vec::with_capacity(count.min(last.processes.len()));
+    let mut texts = Window::new(&last.processes, Some(left));
+    let mut near = rows::newest(&last.processes).cloned();
     for _ in 0..count {
-        processes.push(read_process_ref(reader, last, left)?);
+        processes.push(read_process_ref(reader, last, left, &mut near, &mut texts)?);
     }
     let units = read_units_delta(reader, last)?;
     Ok(Tick { seq, at, values, processes, units })
@@ -343,9 +376,15 @@ fn read_process_ref(
     reader: &mut Reader<'_>,
     last: &Tick,
     left: &VecDeque<Identity>,
+    near: &mut Option<Process>,
+    texts: &mut Window<'_>,
 ) -> Result<Process, CodecError> {
     let reference = reader.count(2 * MAX_PROCESSES + REMEMBERED, "process references")?;
-    let Some(at) = reference.checked_sub(1) else { return rows::read_process(reader) };
+    let Some(at) = reference.checked_sub(1) else {
+        let process = rows::read_process(reader, near.as_ref(), texts)?;
+        *near = Some(process.clone());
+        return Ok(process);
+    };
     if let Some(before) = last.processes.get(at) {
         return rows::read_process_delta(reader, before);
     }
@@ -374,23 +413,4 @@ fn read_units_delta(reader: &mut Reader<'_>, last: &Tick) -> Result<Vec<Unit>, C
     }
     units.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(units)
-}
-
-fn put_bitmap(out: &mut Vec<u8>, bits: impl Iterator<Item = bool>) {
-    let (mut byte, mut at) = (0u8, 0u32);
-    for set in bits {
-        byte |= u8::from(set) << at;
-        at += 1;
-        if at == 8 {
-            out.push(byte);
-            (byte, at) = (0, 0);
-        }
-    }
-    if at > 0 {
-        out.push(byte);
-    }
-}
-
-fn bit(bitmap: &[u8], at: usize) -> bool {
-    bitmap.get(at / 8).is_some_and(|byte| byte >> (at % 8) & 1 == 1)
 }

@@ -8,6 +8,7 @@ mod schema;
 mod tests;
 mod text;
 mod varint;
+mod window;
 
 use serde::{Deserialize, Serialize};
 

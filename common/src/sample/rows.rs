@@ -1,7 +1,10 @@
 //! Rows of a frame: processes and units, whole or as what changed.
 
 use super::codec::CodecError;
-use super::varint::{Reader, put, put_signed, put_text};
+use super::varint::{
+    Reader, in_steps, put, put_signed, put_stepped, put_text, read_stepped, unzigzag, zigzag,
+};
+use super::window::{Window, Words};
 use super::{Active, Process, Text, Unit};
 
 /// What stays the same of a process as long as it lives (its arguments nearly so).
@@ -36,6 +39,10 @@ impl Identity {
             && self.args == p.args
     }
 
+    pub(super) fn texts(&self) -> [&str; 4] {
+        [&self.comm, &self.user, &self.unit, &self.args]
+    }
+
     /// Whether `a` and `b` may be written as a difference: the same process with the same texts.
     pub(super) fn matches(a: &Process, b: &Process) -> bool {
         a.pid == b.pid
@@ -59,6 +66,13 @@ impl Identity {
     }
 }
 
+/// Page size of most hosts: memory and storage are counted in pages.
+const PAGE: u64 = 4096;
+/// Sector size: what is read from disks is counted in sectors.
+const SECTOR: u64 = 512;
+/// A clock tick of most hosts in ms.
+const TICK_MS: u64 = 10;
+
 fn put_option(out: &mut Vec<u8>, value: Option<u64>) {
     match value {
         Some(value) => {
@@ -73,52 +87,69 @@ fn read_option(reader: &mut Reader<'_>) -> Result<Option<u64>, CodecError> {
     if reader.byte()? == 0 { Ok(None) } else { reader.unsigned().map(Some) }
 }
 
-/// A changed optional number: 0 not observed, 1 and the number, 2 and the difference.
-fn put_option_delta(out: &mut Vec<u8>, before: Option<u64>, now: Option<u64>) {
-    match (before, now) {
-        (Some(before), Some(now)) => {
-            out.push(2);
-            put_signed(out, now.wrapping_sub(before) as i64);
+const NONE: u64 = 0;
+const EXACT: u64 = 1;
+const STEPS: u64 = 2;
+
+/// A changed optional number, with its form in the two low bits of the first number: not observed; the
+/// exact difference, which follows; the difference in steps. One that was not observed counts as zero.
+fn put_option_delta(out: &mut Vec<u8>, before: Option<u64>, now: Option<u64>, step: u64) {
+    let Some(now) = now else { return put(out, NONE) };
+    let delta = now.wrapping_sub(before.unwrap_or(0)) as i64;
+    match in_steps(delta, step) {
+        Some(steps) => put(out, zigzag(steps) << 2 | STEPS),
+        None => {
+            put(out, EXACT);
+            put_signed(out, delta);
         }
-        (_, now) => put_option(out, now),
     }
 }
 
-fn read_option_delta(reader: &mut Reader<'_>, before: Option<u64>) -> Result<Option<u64>, CodecError> {
-    match reader.byte()? {
-        0 => Ok(None),
-        1 => reader.unsigned().map(Some),
-        _ => Ok(Some(before.unwrap_or(0).wrapping_add(reader.signed()? as u64))),
+fn read_option_delta(
+    reader: &mut Reader<'_>,
+    before: Option<u64>,
+    step: u64,
+) -> Result<Option<u64>, CodecError> {
+    let head = reader.unsigned()?;
+    let before = before.unwrap_or(0);
+    match head & 3 {
+        NONE => Ok(None),
+        EXACT => Ok(Some(before.wrapping_add(reader.signed()? as u64))),
+        _ => Ok(Some(before.wrapping_add(unzigzag(head >> 2).wrapping_mul(step as i64) as u64))),
     }
 }
 
-pub(super) fn put_process(out: &mut Vec<u8>, p: &Process) {
-    put(out, u64::from(p.pid));
-    put(out, p.start_ticks);
-    [&p.comm, &p.user, &p.unit, &p.args].into_iter().for_each(|text| put_text(out, text));
-    put(out, p.cpu_ms);
-    put(out, p.rss_bytes);
-    put_option(out, p.io_read_bytes);
-    put_option(out, p.io_write_bytes);
-    put(out, u64::from(p.threads));
-    out.push(p.state);
+/// The process that began last: new ones are near it.
+pub(super) fn newest(processes: &[Process]) -> Option<&Process> {
+    processes.iter().max_by_key(|process| (process.start_ticks, process.pid))
 }
 
-pub(super) fn read_process(r: &mut Reader<'_>) -> Result<Process, CodecError> {
-    Ok(Process {
-        pid: r.narrow()?,
-        start_ticks: r.unsigned()?,
-        comm: r.text()?,
-        user: r.text()?,
-        unit: r.text()?,
-        args: r.text()?,
-        cpu_ms: r.unsigned()?,
-        rss_bytes: r.unsigned()?,
-        io_read_bytes: read_option(r)?,
-        io_write_bytes: read_option(r)?,
-        threads: r.narrow()?,
-        state: r.byte()?,
-    })
+/// A process that was not there: what is usual of one, near the one that stands before it.
+fn usual(near: Option<&Process>) -> Process {
+    let (pid, start_ticks) = near.map_or((0, 0), |near| (near.pid, near.start_ticks));
+    Process { pid, start_ticks, threads: 1, state: b'S', ..Process::default() }
+}
+
+/// A whole row. Processes that are new at the same time have near numbers: those of `near` are left out.
+pub(super) fn put_process(out: &mut Vec<u8>, p: &Process, near: Option<&Process>, texts: &mut Window<'_>) {
+    let usual = usual(near);
+    put_signed(out, i64::from(p.pid) - i64::from(usual.pid));
+    put_signed(out, p.start_ticks.wrapping_sub(usual.start_ticks) as i64);
+    texts.put(out, p);
+    put_process_delta(out, &usual, p);
+}
+
+pub(super) fn read_process(
+    r: &mut Reader<'_>,
+    near: Option<&Process>,
+    texts: &mut Window<'_>,
+) -> Result<Process, CodecError> {
+    let mut usual = usual(near);
+    let pid = i64::from(usual.pid).checked_add(r.signed()?).and_then(|pid| u32::try_from(pid).ok());
+    usual.pid = pid.ok_or(CodecError::Overflow)?;
+    usual.start_ticks = usual.start_ticks.wrapping_add(r.signed()? as u64);
+    let Words { comm, user, unit, args } = texts.read(r)?;
+    read_process_delta(r, &Process { comm, user, unit, args, ..usual })
 }
 
 const CPU: u8 = 1;
@@ -137,16 +168,16 @@ pub(super) fn put_process_delta(out: &mut Vec<u8>, a: &Process, b: &Process) {
         | flag(STATE, a.state != b.state);
     out.push(mask);
     if mask & CPU != 0 {
-        put_signed(out, b.cpu_ms.wrapping_sub(a.cpu_ms) as i64);
+        put_stepped(out, b.cpu_ms.wrapping_sub(a.cpu_ms) as i64, TICK_MS);
     }
     if mask & RSS != 0 {
-        put_signed(out, b.rss_bytes.wrapping_sub(a.rss_bytes) as i64);
+        put_stepped(out, b.rss_bytes.wrapping_sub(a.rss_bytes) as i64, PAGE);
     }
     if mask & READ != 0 {
-        put_option_delta(out, a.io_read_bytes, b.io_read_bytes);
+        put_option_delta(out, a.io_read_bytes, b.io_read_bytes, SECTOR);
     }
     if mask & WRITE != 0 {
-        put_option_delta(out, a.io_write_bytes, b.io_write_bytes);
+        put_option_delta(out, a.io_write_bytes, b.io_write_bytes, PAGE);
     }
     if mask & THREADS != 0 {
         put(out, u64::from(b.threads));
@@ -160,16 +191,16 @@ pub(super) fn read_process_delta(r: &mut Reader<'_>, before: &Process) -> Result
     let mut p = before.clone();
     let mask = r.byte()?;
     if mask & CPU != 0 {
-        p.cpu_ms = p.cpu_ms.wrapping_add(r.signed()? as u64);
+        p.cpu_ms = p.cpu_ms.wrapping_add(read_stepped(r, TICK_MS)? as u64);
     }
     if mask & RSS != 0 {
-        p.rss_bytes = p.rss_bytes.wrapping_add(r.signed()? as u64);
+        p.rss_bytes = p.rss_bytes.wrapping_add(read_stepped(r, PAGE)? as u64);
     }
     if mask & READ != 0 {
-        p.io_read_bytes = read_option_delta(r, p.io_read_bytes)?;
+        p.io_read_bytes = read_option_delta(r, p.io_read_bytes, SECTOR)?;
     }
     if mask & WRITE != 0 {
-        p.io_write_bytes = read_option_delta(r, p.io_write_bytes)?;
+        p.io_write_bytes = read_option_delta(r, p.io_write_bytes, PAGE)?;
     }
     if mask & THREADS != 0 {
         p.threads = r.narrow()?;
@@ -183,6 +214,15 @@ pub(super) fn read_process_delta(r: &mut Reader<'_>, before: &Process) -> Result
 /// The optional numbers of a unit, in wire order.
 fn numbers(u: &Unit) -> [Option<u64>; 7] {
     [u.memory_bytes, u.anon_bytes, u.cpu_us, u.tasks, u.io_read_bytes, u.io_write_bytes, u.oom_kills]
+}
+
+/// In what they are counted: memory and storage in pages and sectors.
+const fn step(at: usize) -> u64 {
+    match at {
+        0 | 1 | 5 => PAGE,
+        4 => SECTOR,
+        _ => 1,
+    }
 }
 
 fn set_number(u: &mut Unit, at: usize, value: Option<u64>) {
@@ -243,7 +283,9 @@ pub(super) fn put_unit_delta(out: &mut Vec<u8>, a: &Unit, b: &Unit) {
     if state {
         put_unit_state(out, b);
     }
-    (0..7).filter(|at| before[*at] != now[*at]).for_each(|at| put_option_delta(out, before[at], now[at]));
+    (0..7)
+        .filter(|at| before[*at] != now[*at])
+        .for_each(|at| put_option_delta(out, before[at], now[at], step(at)));
 }
 
 pub(super) fn read_unit_delta(r: &mut Reader<'_>, before: &Unit) -> Result<Unit, CodecError> {
@@ -255,7 +297,7 @@ pub(super) fn read_unit_delta(r: &mut Reader<'_>, before: &Unit) -> Result<Unit,
     let old = numbers(before);
     for (at, old) in old.into_iter().enumerate() {
         if mask & (1 << at) != 0 {
-            set_number(&mut unit, at, read_option_delta(r, old)?);
+            set_number(&mut unit, at, read_option_delta(r, old, step(at))?);
         }
     }
     Ok(unit)

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::codec::{CodecError, Decoder, Encoder, encode_full, is_full};
+use super::codec::{CodecError, Decoder, Encoder, encode_after, encode_full, is_full};
 use super::*;
 use crate::metric;
 
@@ -68,7 +68,7 @@ proptest! {
         let mut full = Vec::new();
         encode_full(&tick, &mut full);
         decoder.decode(&full, 7).unwrap();
-        let mut hostile = vec![2];
+        let mut hostile = vec![4];
         hostile.extend(&bytes);
         for frame in [&bytes, &hostile] {
             if decoder.decode(frame, 7).is_err() {
@@ -114,6 +114,57 @@ fn an_ordinary_delta_is_small_and_a_returning_process_sends_no_text() {
     }
     assert!(sizes[0] > 600, "{sizes:?}");
     assert!(sizes[1..].iter().all(|size| *size < 160), "{sizes:?}");
+}
+
+#[test]
+fn a_new_process_sends_what_its_texts_do_not_share_with_those_before() {
+    let path = "/usr/lib/toolchains/stable/bin/compiler --edition=2024 --error-format=json --crate-name";
+    let compiler = |pid: u32, name: &str| Process {
+        comm: "compiler".into(),
+        args: format!("{path} {name} src/{name}/lib.rs").into(),
+        io_read_bytes: Some(u64::from(pid) * 512),
+        ..process(pid, 30)
+    };
+    let tick =
+        |seq, processes| Tick { seq: Seq(seq), at: UnixMs(0), values: vec![], processes, units: vec![] };
+    let ticks = [
+        tick(1, vec![compiler(100, "first"), process(7, 10)]),
+        tick(2, vec![compiler(104, "second"), process(7, 20)]),
+        tick(3, vec![process(7, 20)]),
+        tick(4, vec![process(7, 20), compiler(120, "third"), compiler(121, "fourth")]),
+    ];
+    let (mut encoder, mut decoder, mut sizes) = (Encoder::default(), Decoder::default(), Vec::new());
+    for tick in &ticks {
+        let mut frame = Vec::new();
+        encoder.encode(tick, &mut frame);
+        assert_eq!(decoder.decode(&frame, 0).unwrap(), tick);
+        sizes.push(frame.len());
+    }
+    assert!(sizes[0] > 150 && sizes[1] < 70 && sizes[3] < 120, "{sizes:?}");
+    // A writer that remembers only the frame before is understood by a reader that remembers more.
+    let mut frame = Vec::new();
+    encode_after(Some(&ticks[2]), &ticks[3], &mut frame);
+    let mut decoder = Decoder::default();
+    for tick in &ticks[..3] {
+        let mut full = Vec::new();
+        encode_after(decoder.last(), tick, &mut full);
+        decoder.decode(&full, 0).unwrap();
+    }
+    assert_eq!(decoder.decode(&frame, 0).unwrap(), &ticks[3]);
+}
+
+#[test]
+fn a_text_that_copies_from_where_nothing_is_or_beyond_its_end_is_refused() {
+    // A full frame with one process at zero whose texts are 3 bytes.
+    let frame = |texts: &[u8]| [&[3, 1, 0, 0, 1, 0, 0], texts, &[0, 0]].concat();
+    let read = |texts: &[u8]| Decoder::default().decode(&frame(texts), 0).map(|tick| tick.processes.len());
+    assert_eq!(read(&[3, 6, 0, 0, 0]), Ok(1));
+    assert_eq!(read(&[3, 2, 0, 5, 1]), Ok(1), "what is being written may be copied");
+    assert_eq!(read(&[3, 2, 0, 5, 2]), Err(CodecError::BadCopy), "before the beginning");
+    assert_eq!(read(&[3, 2, 0, 5, 0]), Err(CodecError::BadCopy), "from nowhere");
+    assert_eq!(read(&[3, 2, 0, 9, 1]), Err(CodecError::BadCopy), "more than there is room for");
+    assert_eq!(read(&[3, 0, 6, 0, 0, 0]), Err(CodecError::BadCopy), "a step without length");
+    assert_eq!(read(&[3, 6, 9, 0, 0]), Err(CodecError::Truncated), "a text longer than all");
 }
 
 #[test]

@@ -30,6 +30,13 @@ fn schema() -> Arc<Schema> {
     Arc::new(Schema { columns: vec![Column::new(metric::FS_FREE, "/var").unwrap()] })
 }
 
+/// A text of 150 bytes that has nothing in common with others: frames leave out what repeats.
+fn noise(at: i64, pid: u32) -> String {
+    let seed = format!("{at} {pid}");
+    let word = |n: u8| sysop_common::ids::hex(&sysop_common::ids::sha256(format!("{seed} {n}").as_bytes()));
+    (0..3).map(word).collect::<String>()[..150].to_owned()
+}
+
 impl Run {
     fn start(sim: &Sim, epoch: u64, at: i64) -> Self {
         let files = sim.list().unwrap();
@@ -47,7 +54,7 @@ impl Run {
         let processes = (0..self.rows)
             .map(|pid| sysop_common::sample::Process {
                 pid,
-                args: "x".repeat(150).into(),
+                args: noise(self.at, pid).into(),
                 ..Default::default()
             })
             .collect();
