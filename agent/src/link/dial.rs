@@ -1,12 +1,15 @@
 //! Making a connection: QUIC, or TLS over TCP, to the same port with the same application protocol.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{ConnectionError, Endpoint, IdleTimeout, TransportConfig, VarInt};
+use quinn::{
+    AckFrequencyConfig, ConnectionError, ConnectionId, ConnectionIdGenerator, Endpoint, EndpointConfig,
+    IdleTimeout, TokioRuntime, TransportConfig, VarInt,
+};
 use rustls::{AlertDescription, ClientConfig};
 use sysop_common::tls;
 use sysop_common::wire::CONTROLLER_DNS;
@@ -150,9 +153,42 @@ fn transport_config() -> TransportConfig {
         .initial_mtu(1200)
         .initial_rtt(Duration::from_millis(100))
         .allow_spin(false)
+        .ack_frequency_config(Some(rarely_acknowledged()))
         .keep_alive_interval(Some(KEEP_ALIVE))
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE))));
     config
+}
+
+/// Asks for few acknowledgements of packets: each sample is acknowledged anyway, when it is stored, and the
+/// packet's acknowledgement rides along. A burst is acknowledged each ten packets.
+fn rarely_acknowledged() -> AckFrequencyConfig {
+    let mut config = AckFrequencyConfig::default();
+    config.ack_eliciting_threshold(VarInt::from_u32(10)).reordering_threshold(VarInt::from_u32(0));
+    config
+}
+
+/// An endpoint has one connection, which its socket tells: no connection id need travel downwards.
+#[derive(Debug)]
+struct NoIds;
+
+impl ConnectionIdGenerator for NoIds {
+    fn generate_cid(&mut self) -> ConnectionId {
+        ConnectionId::new(&[])
+    }
+
+    fn cid_len(&self) -> usize {
+        0
+    }
+
+    fn cid_lifetime(&self) -> Option<Duration> {
+        None
+    }
+}
+
+fn endpoint(from: SocketAddr) -> io::Result<Endpoint> {
+    let mut config = EndpointConfig::default();
+    config.cid_generator(|| Box::new(NoIds));
+    Endpoint::new(config, None, UdpSocket::bind(from)?, Arc::new(TokioRuntime))
 }
 
 async fn quic(address: SocketAddr, tls: &Arc<ClientConfig>) -> Result<Connection, DialError> {
@@ -162,7 +198,7 @@ async fn quic(address: SocketAddr, tls: &Arc<ClientConfig>) -> Result<Connection
     config.transport_config(Arc::new(transport_config()));
     let from: SocketAddr =
         if address.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
-    let endpoint = Endpoint::client(from).map_err(|e| unreachable(&e))?;
+    let endpoint = endpoint(from).map_err(|e| unreachable(&e))?;
     let connecting = endpoint.connect_with(config, address, CONTROLLER_DNS).map_err(|e| unreachable(&e))?;
     let connection = connecting.await.map_err(|e| of_quic(&e))?;
     let (send, receive) = connection.open_bi().await.map_err(|e| of_quic(&e))?;

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::crypto::rustls::{HandshakeData, QuicServerConfig};
-use quinn::{Endpoint, EndpointConfig, IdleTimeout, TokioRuntime, TransportConfig, VarInt};
+use quinn::{
+    AckFrequencyConfig, Endpoint, EndpointConfig, IdleTimeout, TokioRuntime, TransportConfig, VarInt,
+};
 use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
 use rustls::server::ServerSessionMemoryCache;
@@ -134,10 +136,19 @@ fn transport() -> Result<TransportConfig, LinkError> {
         // What goes to a host fits one packet; batches would keep ten packets' buffer per connection.
         .enable_segmentation_offload(false)
         .allow_spin(false)
+        // An agent that acknowledges at once wakes once, not twice.
+        .ack_frequency_config(Some(at_once()))
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_MS))))
         // Samples keep the path alive; agents send keep-alives themselves when they sample rarely.
         .keep_alive_interval(None);
     Ok(config)
+}
+
+/// Asks for an acknowledgement of each packet as it comes: they are few, one for each sample.
+fn at_once() -> AckFrequencyConfig {
+    let mut config = AckFrequencyConfig::default();
+    config.ack_eliciting_threshold(VarInt::from_u32(0));
+    config
 }
 
 fn quic(context: &Arc<Context>, incoming: quinn::Incoming, tasks: &mut JoinSet<()>) {
