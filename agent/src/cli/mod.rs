@@ -231,8 +231,8 @@ fn run_until_signal<F, E>(
     serve: impl FnOnce(std::pin::Pin<Box<dyn Future<Output = ()> + Send>>) -> F,
 ) -> Result<ExitCode, Failure>
 where
-    F: Future<Output = Result<(), E>>,
-    E: std::fmt::Display,
+    F: Future<Output = Result<(), E>> + Send + 'static,
+    E: std::fmt::Display + Send + 'static,
 {
     block_on(async {
         use tokio::signal::unix::{SignalKind, signal};
@@ -245,7 +245,11 @@ where
                 _ = interrupt.recv() => {}
             }
         });
-        serve(stop).await.map_err(|e| e.to_string())
+        // A task of its own: each time that the runtime's first future is woken costs a system call.
+        match tokio::spawn(serve(stop)).await {
+            Ok(done) => done.map_err(|e| e.to_string()),
+            Err(e) => Err(e.to_string()),
+        }
     })
 }
 

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use sysop_common::bytes::Bytes;
 use sysop_common::ids::{Epoch, SchemaId, Seq};
-use sysop_common::sample::Schema;
 use sysop_common::sample::codec::{Decoder, Encoder};
+use sysop_common::sample::{Schema, Tick};
 use sysop_common::wire::{Chain, Gap, GapReason, Now, Samples, Upward, WireError};
 
 use crate::spool::{Entry, MAX_FRAME, Sample};
@@ -94,9 +94,8 @@ impl Feed {
                     self.flush(&mut batch, out)?;
                     self.put_gap(gap, out)?;
                 }
-                Some(Entry::Sample { epoch, seq, at, schema_id, schema, frame }) => {
-                    let mut decoder = Decoder::default();
-                    let Ok(tick) = decoder.decode(&frame, schema.columns.len()) else {
+                Some(Entry::Sample { epoch, seq, at, schema_id, schema, frame, tick }) => {
+                    let Some(tick) = tick.or_else(|| decoded(&frame, &schema)) else {
                         self.flush(&mut batch, out)?;
                         let seqs = Some((seq, seq));
                         let reason = GapReason::SpoolCorrupt;
@@ -109,13 +108,13 @@ impl Feed {
                         self.begin(epoch, schema_id, &mut batch);
                     }
                     let mut bytes = Vec::new();
-                    self.encoder.encode(tick, &mut bytes);
+                    self.encoder.encode_shared(tick.clone(), &mut bytes);
                     if bytes.len() > MAX_FRAME {
                         // A difference can be longer than the whole, which the spool holds to its cap.
                         self.flush(&mut batch, out)?;
                         self.begin(epoch, schema_id, &mut batch);
                         bytes.clear();
-                        self.encoder.encode(tick, &mut bytes);
+                        self.encoder.encode_shared(tick, &mut bytes);
                     } else if batch.bytes + bytes.len() > MAX_FRAME {
                         self.flush(&mut batch, out)?;
                     }
@@ -208,4 +207,11 @@ impl Feed {
         covered.extend(self.sent.first().map(|(epoch, highest)| (*epoch, seq.min(*highest))));
         covered
     }
+}
+
+/// What a frame of the spool holds; `None` when it is none.
+fn decoded(frame: &[u8], schema: &Schema) -> Option<Arc<Tick>> {
+    let mut decoder = Decoder::default();
+    decoder.decode(frame, schema.columns.len()).ok()?;
+    decoder.last_shared()
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use sysop_common::ids::{Epoch, HostId};
 use sysop_common::time::UnixMs;
 use tokio::sync::watch;
-use tokio::time::MissedTickBehavior;
+use tokio::time::Instant;
 
 use super::notify::Notifier;
 use super::sampling::Pulse;
@@ -20,12 +20,13 @@ use crate::identity::{Identity, files};
 use crate::link;
 use crate::spool::Spool;
 
-/// What is told is looked at this often, and written when it changed.
-const PERIOD: Duration = Duration::from_secs(2);
-/// The file is written at least this often: its age tells that the agent lives.
-const REFRESH_MS: i64 = 8_000;
+/// Acknowledgements are written at most this often; what people wait for, the session, at once.
+const PAUSE: Duration = Duration::from_secs(4);
+/// The file is written at least this often: its age tells that the agent lives. Longer than the usual
+/// interval, so that as a rule a look's acknowledgement is what has it written, once.
+const REFRESH: Duration = Duration::from_secs(12);
 /// A file that is older than this was left by an agent that is gone.
-pub const STALE_MS: i64 = 20_000;
+pub const STALE_MS: i64 = 30_000;
 /// Most bytes of the file.
 const MAX_REPORT: u64 = 64 * 1024;
 /// Without a sample for this long the watchdog is not fed: longer than the longest interval.
@@ -70,14 +71,6 @@ impl Report {
     pub fn is_running(&self) -> bool {
         let now = UnixMs::from_system(SystemTime::now());
         now.since(self.at).abs() < STALE_MS && PathBuf::from(format!("/proc/{}", self.pid)).exists()
-    }
-}
-
-impl Report {
-    /// Whether it says what `last` said, which is still fresh.
-    fn adds_nothing_to(&self, last: &Self) -> bool {
-        let same = Self { at: last.at, ..self.clone() } == *last;
-        same && self.at.since(last.at).abs() < REFRESH_MS
     }
 }
 
@@ -148,41 +141,36 @@ pub(super) async fn tell(
     pulse: Pulse,
     notifier: &Notifier,
 ) {
-    let period = notifier.watchdog().map_or(PERIOD, |watchdog| watchdog.min(PERIOD));
-    let mut ticks = tokio::time::interval(period);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut seen, mut moved, mut failed) = (0, tokio::time::Instant::now(), false);
-    let (mut transport, mut last) = (None, None::<Report>);
+    let period = notifier.watchdog().map_or(REFRESH, |watchdog| watchdog.min(REFRESH));
+    let (mut seen, mut moved, mut failed) = (0, Instant::now(), false);
+    let (mut transport, mut written, mut waiting) = (None, None::<Instant>, false);
     loop {
+        let due = written.map_or_else(Instant::now, |at| at + if waiting { PAUSE } else { period });
         tokio::select! {
-            _ = ticks.tick() => {}
+            () = tokio::time::sleep_until(due) => {}
             changed = link.changed() => {
                 if changed.is_err() {
                     return std::future::pending().await;
                 }
-                // Acknowledgements are many; what people wait for is the session.
                 let now = link.borrow_and_update().transport.clone();
-                if std::mem::replace(&mut transport, now) == transport {
+                let same = std::mem::replace(&mut transport, now) == transport;
+                if same && written.is_some_and(|at| at.elapsed() < PAUSE) {
+                    waiting = true;
                     continue;
                 }
             }
         }
         if pulse.count() != seen {
-            (seen, moved) = (pulse.count(), tokio::time::Instant::now());
+            (seen, moved) = (pulse.count(), Instant::now());
         }
         if moved.elapsed() < LONGEST_SILENCE {
             notifier.alive();
         }
-        let report = report(&facts, &link.borrow().clone(), &spool, seen);
-        if last.as_ref().is_some_and(|last| report.adds_nothing_to(last)) {
-            continue;
-        }
-        let written = write(&facts, &report);
-        if let (Err(e), false) = (&written, failed) {
+        let done = write(&facts, &report(&facts, &link.borrow().clone(), &spool, seen));
+        if let (Err(e), false) = (&done, failed) {
             tracing::warn!(file = %facts.path.display(), error = %e, "status cannot be written");
         }
-        failed = written.is_err();
-        last = written.is_ok().then_some(report);
+        (failed, written, waiting) = (done.is_err(), Some(Instant::now()), false);
     }
 }
 

@@ -11,7 +11,7 @@ use sysop_common::wire::{Gap, GapReason};
 use super::format::EpochInfo;
 use super::index::Index;
 use super::segment::{Read, Reader};
-use super::{Entry, Shared};
+use super::{Entry, Sample, Shared};
 
 /// Yields everything that is not acknowledged: epochs in order, numbers in order, a gap for each
 /// number that is not there. Reads files in pieces of 64 KiB; the newest pages are in memory as a rule.
@@ -49,6 +49,9 @@ impl Drain {
 
     /// The next sample on disk, or in memory where the disk fails.
     fn read(&mut self) -> Option<(Epoch, Read)> {
+        if let Some(newest) = self.newest() {
+            return Some(newest);
+        }
         loop {
             let here = self.reader.as_ref().map(|reader| *reader.seal());
             let len = |index: &Index| {
@@ -82,18 +85,20 @@ impl Drain {
         }
     }
 
+    /// The newest sample, when it is on disk and the next one: what was written a moment ago need not be
+    /// read back. The reader stays behind; should it be needed again, what it finds first is passed over.
+    fn newest(&self) -> Option<(Epoch, Read)> {
+        let index = self.shared.index();
+        let (current, newest) = (index.current()?.epoch, index.newest.as_ref()?);
+        let is_next = self.epoch == Some(current) && newest.seq == self.next && index.pending.is_empty();
+        is_next.then(|| (current, copy(newest)))
+    }
+
     fn in_memory(&self, index: &Index) -> Option<(Epoch, Read)> {
         let current = index.current()?.epoch;
         let from = if self.epoch == Some(current) { self.next } else { Seq(1) };
         let sample = index.pending.iter().find(|sample| index.offered && sample.seq >= from)?;
-        let read = Read {
-            seq: sample.seq,
-            at: sample.at,
-            schema_id: sample.schema_id,
-            schema: sample.schema.clone(),
-            frame: sample.frame.clone(),
-        };
-        Some((current, read))
+        Some((current, copy(sample)))
     }
 
     /// Queues `read` with the gaps that come before it.
@@ -124,6 +129,7 @@ impl Drain {
             schema_id: read.schema_id,
             schema: read.schema,
             frame: read.frame,
+            tick: read.tick,
         });
     }
 
@@ -175,5 +181,16 @@ impl Drain {
             to,
             reason: GapReason::AgentDown,
         })
+    }
+}
+
+fn copy(sample: &Sample) -> Read {
+    Read {
+        seq: sample.seq,
+        at: sample.at,
+        schema_id: sample.schema_id,
+        schema: sample.schema.clone(),
+        frame: sample.frame.clone(),
+        tick: Some(sample.tick.clone()),
     }
 }

@@ -25,6 +25,7 @@ mod segment;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -91,6 +92,8 @@ pub struct Sample {
     pub schema: Arc<Schema>,
     /// Its full frame.
     pub frame: Vec<u8>,
+    /// What the frame holds.
+    pub tick: Arc<Tick>,
     queued: Instant,
 }
 
@@ -98,14 +101,19 @@ impl Sample {
     /// A sample as it is kept: the tick's full frame, within [`MAX_FRAME`].
     #[must_use]
     pub fn new(schema: Arc<Schema>, tick: Tick) -> Self {
-        Self {
-            seq: tick.seq,
-            at: tick.at,
-            schema_id: schema.id(),
-            schema,
-            frame: frame(tick),
-            queued: Instant::now(),
-        }
+        Self::under(schema.id(), schema, tick)
+    }
+
+    fn under(schema_id: SchemaId, schema: Arc<Schema>, tick: Tick) -> Self {
+        let (frame, tick) = frame(tick);
+        let (seq, at, tick) = (tick.seq, tick.at, Arc::new(tick));
+        Self { seq, at, schema_id, schema, frame, tick, queued: Instant::now() }
+    }
+
+    /// The sample after this one. The same schema has the same id, which is dear to find.
+    fn next(&self, schema: &Arc<Schema>, tick: Tick) -> Self {
+        let same = Arc::ptr_eq(&self.schema, schema);
+        Self::under(if same { self.schema_id } else { schema.id() }, schema.clone(), tick)
     }
 }
 
@@ -126,6 +134,8 @@ pub enum Entry {
         schema: Arc<Schema>,
         /// Its full frame.
         frame: Vec<u8>,
+        /// What the frame holds, where that is in memory.
+        tick: Option<Arc<Tick>>,
     },
     /// Samples that will never come.
     Gap(Gap),
@@ -205,7 +215,10 @@ impl Spool {
         let mut index = self.shared.index();
         let seq = index.current().map_or(Seq(1), |info| info.last.next());
         tick.seq = seq;
-        let sample = Arc::new(Sample::new(schema.clone(), tick));
+        let sample = Arc::new(match &index.newest {
+            Some(newest) => newest.next(schema, tick),
+            None => Sample::new(schema.clone(), tick),
+        });
         index.append(sample, HANG);
         let offered = index.offered;
         drop(index);
@@ -224,9 +237,17 @@ impl Spool {
 
     /// Everything of `epoch` up to `seq` is stored by the controller. What it names beyond what was
     /// given out is ignored.
+    ///
+    /// It is on disk with the next sample, or when a file can go: a crash in between costs a resend, which
+    /// does no harm.
     pub fn acknowledge(&self, epoch: Epoch, seq: Seq) {
-        self.shared.index().acknowledge(epoch, seq);
-        self.shared.work.notify_all();
+        let mut index = self.shared.index();
+        index.acknowledge(epoch, seq);
+        let has_work = index.gaps_changed || index.segments.len() > 1;
+        drop(index);
+        if has_work {
+            self.shared.work.notify_all();
+        }
     }
 
     /// A reader from the first number that is not acknowledged.
@@ -253,8 +274,13 @@ impl Spool {
     }
 }
 
-/// The tick's full frame; a host with very many rows loses the least telling ones.
-fn frame(mut tick: Tick) -> Vec<u8> {
+/// The tick's full frame, and the tick as the frame holds it; a host with very many rows loses the least
+/// telling ones.
+fn frame(tick: Tick) -> (Vec<u8>, Tick) {
+    let mut tick = match tick.normal() {
+        Cow::Borrowed(_) => tick,
+        Cow::Owned(normal) => normal,
+    };
     let mut frame = Vec::new();
     codec::encode_full(&tick, &mut frame);
     let mut keep = tick.units.len();
@@ -270,5 +296,5 @@ fn frame(mut tick: Tick) -> Vec<u8> {
         frame.clear();
         codec::encode_full(&tick, &mut frame);
     }
-    frame
+    (frame, tick)
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use sysop_common::ids::{SchemaId, Seq};
-use sysop_common::sample::Schema;
+use sysop_common::sample::{Schema, Tick};
 use sysop_common::time::UnixMs;
 use sysop_common::wire::Upward;
 use sysop_common::wire::frame::FrameBuf;
@@ -36,6 +36,7 @@ pub(super) struct Read {
     pub(super) schema_id: SchemaId,
     pub(super) schema: Arc<Schema>,
     pub(super) frame: Vec<u8>,
+    pub(super) tick: Option<Arc<Tick>>,
 }
 
 /// Walks over the good records of a segment; damage is stepped over.
@@ -160,7 +161,7 @@ fn take(schemas: &mut Vec<(SchemaId, Arc<Schema>)>, record: &Record<'_>) -> Opti
         }
         Record::Sample { seq, at, schema, frame } => {
             let (schema_id, schema) = schemas.iter().rev().find(|(id, _)| *id == schema)?.clone();
-            Some(Read { seq, at, schema_id, schema, frame: frame.to_vec() })
+            Some(Read { seq, at, schema_id, schema, frame: frame.to_vec(), tick: None })
         }
     }
 }

@@ -185,8 +185,7 @@ fn encode_delta(last: &Tick, left: &VecDeque<Identity>, tick: &Tick, out: &mut V
         put_stepped(out, now.wrapping_sub(*before), step_of(*before));
     }
     put(out, tick.processes.len() as u64);
-    let mut texts = Window::new(&last.processes, Some(left));
-    let mut near = rows::newest(&last.processes);
+    let (mut texts, mut near) = (Window::new(&last.processes, Some(left)), rows::newest(&last.processes));
     for process in &tick.processes {
         near = put_process_ref(last, left, process, near, &mut texts, out);
     }
@@ -299,10 +298,11 @@ impl Decoder {
         if !reader.is_empty() {
             return Err(CodecError::Trailing);
         }
+        let tick = Arc::new(tick);
         if kind == FULL {
-            self.chain.start(Arc::new(tick))
+            self.chain.start(tick)
         } else {
-            self.chain.advance(Arc::new(tick))
+            self.chain.advance(tick)
         }
         self.chain.last.as_deref().ok_or(CodecError::NoBase)
     }
@@ -381,9 +381,8 @@ fn read_process_ref(
 ) -> Result<Process, CodecError> {
     let reference = reader.count(2 * MAX_PROCESSES + REMEMBERED, "process references")?;
     let Some(at) = reference.checked_sub(1) else {
-        let process = rows::read_process(reader, near.as_ref(), texts)?;
-        *near = Some(process.clone());
-        return Ok(process);
+        let new = rows::read_process(reader, near.as_ref(), texts)?;
+        return Ok(near.insert(new).clone());
     };
     if let Some(before) = last.processes.get(at) {
         return rows::read_process_delta(reader, before);

@@ -48,7 +48,7 @@ fn sample(seq: u64, bytes: usize) -> Sample {
 fn given(epoch: u64, seqs: std::ops::RangeInclusive<u64>, bytes: usize) -> Given {
     let entry = |seq| {
         let Sample { seq, at, schema_id, schema, frame, .. } = sample(seq, bytes);
-        Entry::Sample { epoch: Epoch(epoch), seq, at, schema_id, schema, frame }
+        Entry::Sample { epoch: Epoch(epoch), seq, at, schema_id, schema, frame, tick: None }
     };
     Given { entries: seqs.map(entry).collect(), newest: None }
 }

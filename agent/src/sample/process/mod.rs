@@ -4,7 +4,8 @@
 //! descriptors of `/proc/PID/stat` stay open, the list of processes is read only after a fork and from the
 //! last known pid on, and processes that have been idle for a while are looked at in turns. The host's own
 //! CPU counter guards the last one: when it shows work that the processes looked at do not explain, all are
-//! looked at. The price: that an idle process ended is noticed up to six looks later.
+//! looked at. The price: that an idle process ended is noticed up to six looks later, or twelve when it was
+//! idle for long, but for the whole list that is read once a minute.
 
 mod deleted;
 mod details;
@@ -37,8 +38,8 @@ const TOP: usize = 10;
 const QUIET: u8 = 3;
 const VERY_QUIET: u8 = 30;
 /// Every so many looks.
-const TURN: u64 = 3;
-const SELDOM: u64 = 6;
+const TURN: u64 = 6;
+const SELDOM: u64 = 12;
 /// Share of one core, as its inverse, that may stay unexplained; beyond it everybody is looked at.
 const UNEXPLAINED: u32 = 50;
 
