@@ -125,7 +125,7 @@ impl Encoder {
             Cow::Borrowed(_) => tick,
             Cow::Owned(tick) => Arc::new(tick),
         };
-        let delta = self.chain.last.as_ref().filter(|last| can_follow(last, &tick));
+        let delta = self.chain.last.as_ref().filter(|last| tick.can_follow(last));
         if let Some(last) = delta {
             encode_delta(last, &self.chain.left, &tick, out);
             self.chain.advance(tick);
@@ -134,12 +134,6 @@ impl Encoder {
             self.chain.start(tick);
         }
     }
-}
-
-fn can_follow(last: &Tick, tick: &Tick) -> bool {
-    last.values.len() == tick.values.len()
-        && tick.seq > last.seq
-        && last.values.iter().zip(&tick.values).all(|(a, b)| (*a == NOT_OBSERVED) == (*b == NOT_OBSERVED))
 }
 
 /// Encodes `tick` as a frame that decodes by itself.
@@ -153,7 +147,7 @@ pub fn encode_full(tick: &Tick, out: &mut Vec<u8>) {
 /// comes back; whoever keeps `last` anyway needs no second copy of it.
 pub fn encode_after(last: Option<&Tick>, tick: &Tick, out: &mut Vec<u8>) {
     let tick = tick.normal();
-    match last.filter(|last| can_follow(last, &tick)) {
+    match last.filter(|last| tick.can_follow(last)) {
         Some(last) => encode_delta(last, &VecDeque::new(), &tick, out),
         None => put_full(&tick, out),
     }

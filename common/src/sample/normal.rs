@@ -1,11 +1,19 @@
-//! Bringing a tick within the caps before it travels.
+//! Bringing a tick within the caps before it travels, and telling how it may.
 
 use std::borrow::Cow;
 
 use super::varint::cut;
-use super::{MAX_PROCESSES, MAX_UNITS, Text, Tick};
+use super::{MAX_PROCESSES, MAX_UNITS, NOT_OBSERVED, Text, Tick};
 
 impl Tick {
+    /// Whether it can be written as a difference to `last`: the same columns, of which the same are observed.
+    pub(super) fn can_follow(&self, last: &Self) -> bool {
+        let same = |(a, b): (&i64, &i64)| (*a == NOT_OBSERVED) == (*b == NOT_OBSERVED);
+        last.values.len() == self.values.len()
+            && self.seq > last.seq
+            && last.values.iter().zip(&self.values).all(same)
+    }
+
     /// The tick within the caps, as it travels: units by name and without doubles, long texts cut,
     /// rows beyond the caps left out. Borrowed when it is so already.
     #[must_use]
