@@ -18,14 +18,14 @@ use super::varint::{
     Reader, bit, put, put_bitmap, put_signed, put_sparse, put_stepped, read_sparse, read_stepped, step_of,
 };
 use super::window::Window;
-use super::{MAX_COLUMNS, MAX_PROCESSES, MAX_UNITS, NOT_OBSERVED, Process, Texts, Tick, Unit};
+use super::{MAX_COLUMNS, MAX_PROCESSES, MAX_UNITS, NOT_OBSERVED, Texts, Tick, Unit};
 use crate::ids::Seq;
 use crate::time::UnixMs;
 
 const FULL: u8 = 3;
 const DELTA: u8 = 4;
 /// Processes remembered after they left the top list.
-const REMEMBERED: usize = 64;
+pub(super) const REMEMBERED: usize = 64;
 
 /// Why bytes are not a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -181,34 +181,9 @@ fn encode_delta(last: &Tick, left: &VecDeque<Identity>, tick: &Tick, out: &mut V
     put(out, tick.processes.len() as u64);
     let (mut texts, mut near) = (Window::new(&last.processes, Some(left)), rows::newest(&last.processes));
     for process in &tick.processes {
-        near = put_process_ref(last, left, process, near, &mut texts, out);
+        near = rows::put_process_ref(last, left, process, near, &mut texts, out);
     }
     put_units_delta(last, tick, out);
-}
-
-/// 0 and the whole row; or 1 + position in the last tick, or beyond that in the list of those who
-/// left, and what changed. Returns the process that the next new one is near to.
-fn put_process_ref<'a>(
-    last: &Tick,
-    left: &VecDeque<Identity>,
-    process: &'a Process,
-    near: Option<&'a Process>,
-    texts: &mut Window<'_>,
-    out: &mut Vec<u8>,
-) -> Option<&'a Process> {
-    let same = |p: &Process| Identity::matches(p, process);
-    if let Some(at) = last.processes.iter().position(same) {
-        put(out, at as u64 + 1);
-        rows::put_process_delta(out, &last.processes[at], process);
-    } else if let Some(at) = left.iter().position(|gone| gone.is(process)) {
-        put(out, (last.processes.len() + at) as u64 + 1);
-        rows::put_process_delta(out, &left[at].to_process(), process);
-    } else {
-        put(out, 0);
-        rows::put_process(out, process, near, texts);
-        return Some(process);
-    }
-    near
 }
 
 fn put_units_delta(last: &Tick, tick: &Tick, out: &mut Vec<u8>) {
@@ -360,29 +335,10 @@ fn read_delta(
     let mut texts = Window::new(&last.processes, Some(left));
     let mut near = rows::newest(&last.processes).cloned();
     for _ in 0..count {
-        processes.push(read_process_ref(reader, last, left, &mut near, &mut texts)?);
+        processes.push(rows::read_process_ref(reader, last, left, &mut near, &mut texts)?);
     }
     let units = read_units_delta(reader, last)?;
     Ok(Tick { seq, at, values, processes, units })
-}
-
-fn read_process_ref(
-    reader: &mut Reader<'_>,
-    last: &Tick,
-    left: &VecDeque<Identity>,
-    near: &mut Option<Process>,
-    texts: &mut Window<'_>,
-) -> Result<Process, CodecError> {
-    let reference = reader.count(2 * MAX_PROCESSES + REMEMBERED, "process references")?;
-    let Some(at) = reference.checked_sub(1) else {
-        let new = rows::read_process(reader, near.as_ref(), texts)?;
-        return Ok(near.insert(new).clone());
-    };
-    if let Some(before) = last.processes.get(at) {
-        return rows::read_process_delta(reader, before);
-    }
-    let gone = left.get(at - last.processes.len()).ok_or(CodecError::UnknownRow)?;
-    rows::read_process_delta(reader, &gone.to_process())
 }
 
 fn read_units_delta(reader: &mut Reader<'_>, last: &Tick) -> Result<Vec<Unit>, CodecError> {

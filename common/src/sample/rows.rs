@@ -1,11 +1,13 @@
 //! Rows of a frame: processes and units, whole or as what changed.
 
-use super::codec::CodecError;
+use std::collections::VecDeque;
+
+use super::codec::{CodecError, REMEMBERED};
 use super::varint::{
     Reader, in_steps, put, put_signed, put_stepped, put_text, read_stepped, unzigzag, zigzag,
 };
 use super::window::{Window, Words};
-use super::{Active, Process, Text, Unit};
+use super::{Active, MAX_PROCESSES, Process, Text, Tick, Unit};
 
 /// What stays the same of a process as long as it lives (its arguments nearly so).
 #[derive(Debug, Clone)]
@@ -209,6 +211,50 @@ pub(super) fn read_process_delta(r: &mut Reader<'_>, before: &Process) -> Result
         p.state = r.byte()?;
     }
     Ok(p)
+}
+
+/// 0 and the whole row; or 1 + position in the last tick, or beyond that in the list of those who
+/// left, and what changed. Returns the process that the next new one is near to.
+pub(super) fn put_process_ref<'a>(
+    last: &Tick,
+    left: &VecDeque<Identity>,
+    process: &'a Process,
+    near: Option<&'a Process>,
+    texts: &mut Window<'_>,
+    out: &mut Vec<u8>,
+) -> Option<&'a Process> {
+    let same = |p: &Process| Identity::matches(p, process);
+    if let Some(at) = last.processes.iter().position(same) {
+        put(out, at as u64 + 1);
+        put_process_delta(out, &last.processes[at], process);
+    } else if let Some(at) = left.iter().position(|gone| gone.is(process)) {
+        put(out, (last.processes.len() + at) as u64 + 1);
+        put_process_delta(out, &left[at].to_process(), process);
+    } else {
+        put(out, 0);
+        put_process(out, process, near, texts);
+        return Some(process);
+    }
+    near
+}
+
+pub(super) fn read_process_ref(
+    reader: &mut Reader<'_>,
+    last: &Tick,
+    left: &VecDeque<Identity>,
+    near: &mut Option<Process>,
+    texts: &mut Window<'_>,
+) -> Result<Process, CodecError> {
+    let reference = reader.count(2 * MAX_PROCESSES + REMEMBERED, "process references")?;
+    let Some(at) = reference.checked_sub(1) else {
+        let new = read_process(reader, near.as_ref(), texts)?;
+        return Ok(near.insert(new).clone());
+    };
+    if let Some(before) = last.processes.get(at) {
+        return read_process_delta(reader, before);
+    }
+    let gone = left.get(at - last.processes.len()).ok_or(CodecError::UnknownRow)?;
+    read_process_delta(reader, &gone.to_process())
 }
 
 /// The optional numbers of a unit, in wire order.
