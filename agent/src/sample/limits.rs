@@ -128,8 +128,8 @@ impl Layout {
     /// What changes only when somebody changes it.
     fn settings(&self, group: &mut Group) {
         let path = group.path.as_str();
-        let single = |text: Option<String>| text.and_then(|text| number(text.trim().as_bytes()));
-        group.pids_max = single(self.text("pids", path, "pids.max"));
+        let most = self.text("pids", path, "pids.max");
+        group.pids_max = most.and_then(|text| number(text.trim().as_bytes()));
         if self.unified {
             group.quota = self.cpu(path, "cpu.max").is_some_and(|text| !text.starts_with("max"));
             let text = self.text("io", path, "io.max");

@@ -103,7 +103,7 @@ fn names(folder: &Path) -> Vec<PathBuf> {
 
 fn size_of(path: &Path) -> Option<u64> {
     let data = std::fs::symlink_metadata(path).ok()?;
-    data.is_file().then(|| data.len())
+    data.is_file().then_some(data.len())
 }
 
 /// Files that journald still writes to; archived ones have an `@` in their names.

@@ -219,8 +219,11 @@ mod tests {
     #[test]
     fn a_text_compares_and_hashes_as_what_it_says() {
         let (a, b) = (Text::from("nginx"), Text::from("nginx".to_owned()));
-        assert!(a == b && a == "nginx" && "nginx" == a && !a.is_shared_with(&b));
-        assert!(a.is_shared_with(&a.clone()) && a < Text::from("sshd"));
+        assert_eq!(a, b);
+        assert_eq!(a, "nginx");
+        assert_eq!("nginx", a);
+        assert!(!a.is_shared_with(&b) && a.is_shared_with(&a.clone()));
+        assert!(*a < *"sshd");
         assert_eq!(Text::from(""), Text::default());
         let known = std::collections::HashSet::from([a]);
         assert!(known.contains("nginx") && !known.contains(""));

@@ -176,7 +176,7 @@ impl Look {
         let mut look = Self {
             fills: input.fills.clone(),
             memory: input.state.memory.clone(),
-            learned: STANDARD.encode(&input.state.pack()),
+            learned: STANDARD.encode(input.state.pack()),
             open: input.open.clone(),
             events: input.events.iter().map(|e| (e.at, e.kind.clone(), e.detail.clone())).collect(),
             maintenance: input.maintenance,

@@ -128,7 +128,7 @@ impl Round {
 
     fn tell(self, mountinfo: &Path) -> Told {
         let worth = |bytes: &u64| *bytes >= WORTH;
-        if !self.devices.values().any(|bytes| worth(bytes)) {
+        if !self.devices.values().any(&worth) {
             return Told::default();
         }
         let mut file = KeptFile::new(mountinfo.to_owned());

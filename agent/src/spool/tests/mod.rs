@@ -153,7 +153,7 @@ fn a_layout_that_comes_back_after_many_others_is_read_again() {
     let mut run = Run::start(&sim, 1, 0);
     run.rows = 0;
     for layout in [0, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 3, 9, 0, 1] {
-        let column = Column::new(metric::FS_FREE, &format!("/{layout}")).unwrap();
+        let column = Column::new(metric::FS_FREE, format!("/{layout}")).unwrap();
         run.append_under(&Arc::new(Schema { columns: vec![column] }));
         run.writer.step();
     }

@@ -159,8 +159,8 @@ fn replaced(text: &str, name: &str, by: &str) -> String {
     let (mut out, mut rest) = (String::with_capacity(text.len()), text);
     while let Some(at) = rest.find(name) {
         let (before, after) = (&rest[..at], &rest[at + name.len()..]);
-        let starts = !before.chars().next_back().is_some_and(inner)
-            && !(before.is_empty() && out.chars().next_back().is_some_and(inner));
+        let last = before.chars().next_back().or_else(|| out.chars().next_back());
+        let starts = !last.is_some_and(inner);
         let ends = !after.chars().next().is_some_and(inner);
         out.push_str(before);
         out.push_str(if starts && ends { by } else { name });

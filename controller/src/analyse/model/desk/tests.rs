@@ -177,7 +177,7 @@ async fn the_days_limit_is_a_hard_one_whatever_number_of_incidents_is_forged() {
         world.fixture.ctx.clock.advance(MINUTE_MS);
     }
     let spent =
-        model_costs::of_day(&mut *world.fixture.ctx.db.reader().await.unwrap(), day(NOW)).await.unwrap();
+        model_costs::of_day(&mut world.fixture.ctx.db.reader().await.unwrap(), day(NOW)).await.unwrap();
     assert!(spent.tokens() <= limit && spent.tokens() > limit / 2, "{}", spent.tokens());
     let capped = world.stored().await.iter().filter(|(_, verdict)| *verdict == Verdict::Capped).count();
     assert!(capped > 0 && capped <= 40, "{capped}");
