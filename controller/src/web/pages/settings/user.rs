@@ -36,7 +36,7 @@ pub fn page(ctx: &Ctx, user: &User, wrong: Option<&Wrong>) -> Page {
     };
     let disabled = user.disabled_at.is_some();
     let sign_in = html! {
-        p class="small t2" { @if disabled { "It may not sign in, and its tokens of the API still work until they are revoked." } @else { "It may sign in." } }
+        p class="small t2" { @if disabled { "It may not sign in, and its tokens of the API open nothing." } @else { "It may sign in." } }
         (form::hidden("disabled", if disabled { "off" } else { "on" }))
         @if let Some(words) = Wrong::at(wrong, "disabled") { (note::callout(State::Crit, html! { (words) }, None)) }
         button class=(if disabled { "btn" } else { "btn dan" }) { @if disabled { "Let it sign in again" } @else { "Do not let it sign in" } }
