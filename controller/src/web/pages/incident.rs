@@ -250,14 +250,15 @@ fn runs(ctx: &Ctx, view: &IncidentView) -> Markup {
 }
 
 fn no_proposal(view: &IncidentView) -> Markup {
-    let words = if view.closed.is_some() {
-        "It is over; nothing waits."
+    let (title, words) = if view.closed.is_some() {
+        ("Nothing to do", "It is over; nothing waits.")
     } else {
-        "No action of the catalogue repairs this. It closes by itself when the trouble is gone."
+        let why = "No action of the catalogue repairs this. It closes by itself when the trouble is gone.";
+        ("No repair proposed", why)
     };
     html! {
         div.o3 {
-            (card("no-repair", "No repair proposed", html! {}, html! {
+            (card("no-repair", title, html! {}, html! {
                 div class="cb stack s" {
                     p class="small t2" { (words) }
                     a class="btn s" href=(view.host.href()) { "Open " (view.host.name) }
