@@ -154,7 +154,7 @@ fn chain(ctx: &Ctx, view: &AuditView) -> Markup {
             }
             div class="cf row-x wrap gap-l" {
                 @if !short.is_empty() { span { "head " code title=(view.head) { (short) "…" } } }
-                span { "Verify it yourself, offline: " code { "sysop-controller audit verify" } }
+                span { "Verify it yourself, offline: " code { "sysop-controller --data-dir FOLDER audit verify" } }
             }
         }
     }

@@ -45,7 +45,7 @@ pub struct ModelView {
 /// The page.
 #[must_use]
 pub fn page(ctx: &Ctx, view: &ModelView) -> Page {
-    Page::new("Model", Fragment(draw::body(ctx, view)))
+    Page::new("Model", Fragment(draw::body(ctx, view))).below("Settings", "/settings")
 }
 
 /// The page that shows what would be sent.

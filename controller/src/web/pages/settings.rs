@@ -31,18 +31,24 @@ const TABS: [(&str, &str, bool); 6] = [
 /// One of the pages, below its tabs.
 #[must_use]
 pub fn page(ctx: &Ctx, title: &str, below: Markup, body: Markup) -> Page {
+    let whole = html! {
+        (page_head(title, below, html! {}))
+        (tabs(ctx))
+        (body)
+    };
+    Page::new(title, Fragment(whole)).below("Settings", "/settings")
+}
+
+/// The line that joins the pages, as far as they are for who looks.
+#[must_use]
+pub fn tabs(ctx: &Ctx) -> Markup {
     let may = ctx.user.as_ref().is_some_and(|user| user.may_manage);
     let tabs: Vec<_> = TABS
         .into_iter()
         .filter(|(.., admin)| may || !admin)
         .map(|(href, words, _)| (href.to_owned(), html! { (words) }, ctx.path.starts_with(href)))
         .collect();
-    let whole = html! {
-        (page_head(title, below, html! {}))
-        nav class="below tabs" aria-label="Settings" { (list::segments("Settings", &tabs)) }
-        (body)
-    };
-    Page::new(title, Fragment(whole)).below("Settings", "/settings")
+    html! { nav class="below tabs" aria-label="Settings" { (list::segments("Settings", &tabs)) } }
 }
 
 /// Leads to the first of the pages.

@@ -63,7 +63,7 @@ fn fields(view: &SetupView) -> Markup {
     let first = view.code_error.is_some() || view.code.is_empty();
     html! {
         (Field { name: "code", label: "Setup code", value: &view.code, autocomplete: "one-time-code", error: view.code_error.as_deref(),
-            hint: Some("As printed on the console, for example K7QF-2M9X"), mono: true, focus: first, ..Field::default() }.draw())
+            hint: Some("As printed on the console, for example K7QF-2M9X-T4HD"), mono: true, focus: first, ..Field::default() }.draw())
         (Field { name: "username", label: "User name of the administrator", value: &view.username, autocomplete: "username",
             error: view.username_error.as_deref(), pattern: Some(("[a-z][a-z0-9._\\-]{0,31}", "Small letters, digits, . _ - and first a letter, at most 32")),
             focus: !first, ..Field::default() }.draw())

@@ -8,6 +8,7 @@ use crate::web::layout::Ctx;
 use crate::web::models::{Preview, Setting, Tried};
 use crate::web::pages::opinion::fill::money;
 use crate::web::pages::proposal::terminal;
+use crate::web::pages::settings;
 use crate::web::widgets::list::table;
 use crate::web::widgets::state::{Size, State, shape_named};
 use crate::web::widgets::{card, form, format, icon_small, icons, note, page_head};
@@ -24,6 +25,7 @@ pub(super) fn body(ctx: &Ctx, view: &ModelView) -> Markup {
     };
     html! {
         (page_head("Model", below, test))
+        (settings::tabs(ctx))
         @if let Some(tried) = &view.tried { (tried_card(tried, &view.state.currency)) }
         (standing(ctx, view))
         div class="grid inc" {

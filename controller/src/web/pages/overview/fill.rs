@@ -106,6 +106,8 @@ impl Day {
         let ended: Vec<&Run> = runs
             .iter()
             .filter(|run| run.state.is_final() && run.finished_at.is_some_and(|at| at >= since))
+            // What was refused, cancelled or never sent did nothing.
+            .filter(|run| !matches!(run.state, RunState::Refused | RunState::Cancelled | RunState::Expired))
             .collect();
         let verified: Vec<&&Run> = ended.iter().filter(|run| run.state == RunState::Verified).collect();
         let mut times: Vec<i64> =
