@@ -1,5 +1,7 @@
 //! The spool's promise, on disks that fail in every way: see [`Run::check`].
 
+mod crash;
+mod damage;
 mod sim;
 
 use std::collections::BTreeMap;
@@ -258,36 +260,24 @@ fn a_stall_is_told_before_the_sample_that_ends_it() {
 }
 
 #[test]
-fn spool_enospc_recovers_without_restart() {
-    let sim = Sim::default();
-    let mut run = Run::start(&sim, 1, 0);
-    run.rows = 0;
-    run.add(3);
-    sim.state().quota = Some(0);
-    let mut live = run.spool.drain();
-    std::iter::from_fn(|| live.next_entry()).count();
-    run.add(2);
-    assert!(run.spool.depth().problem.is_some());
-    // A host with a full disk is still seen.
-    assert!(matches!(live.next_entry(), Some(Entry::Sample { seq: Seq(4), .. })));
-    run.add(MAX_PENDING + 5);
-    sim.state().quota = None;
-    run.add(1);
-    assert_eq!((run.spool.depth().pending, run.spool.depth().problem.clone()), (0, None));
-    assert_eq!(run.check().1, [GapReason::SpoolWrite]);
-    drop(run);
-    assert_eq!(Run::start(&sim, 2, 2_000_000).check().1, [GapReason::SpoolWrite, GapReason::AgentDown]);
-}
-
-#[test]
-fn a_disk_that_is_full_from_the_start_is_no_reason_to_stop() {
-    let sim = Sim::default();
-    sim.state().quota = Some(0);
-    let mut run = Run::start(&sim, 1, 0);
-    run.add(4);
-    assert_eq!(run.check(), (5, vec![]));
-    sim.state().quota = None;
-    assert_eq!(run.check(), (6, vec![]));
+fn a_second_agent_on_the_same_directory_is_refused_and_a_real_disk_works() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("spool");
+    let open = || Spool::open(&path, HOST, SMALL, UnixMs(0));
+    let (spool, writer) = open().unwrap();
+    assert!(open().unwrap_err().to_string().contains("another sysop-agent"));
+    let epoch = spool.epoch();
+    let mut run = Run { spool, writer, at: 0, rows: 8 };
+    run.add(30);
+    let Run { spool, writer, .. } = run;
+    let thread = std::thread::spawn(move || writer.run());
+    spool.acknowledge(epoch, Seq(10));
+    spool.close();
+    thread.join().unwrap();
+    drop(spool);
+    let (spool, writer) = open().unwrap();
+    assert_eq!(spool.previous().unwrap().last_seq, Seq(30));
+    assert_eq!(Run { spool, writer, at: 305_000, rows: 8 }.check(), (21, vec![]));
 }
 
 /// Two lives with acknowledgements, drops and a live reader; the last numbers that the reader saw.
@@ -312,248 +302,4 @@ fn story(sim: &Sim) -> BTreeMap<Epoch, Seq> {
         run.writer.run();
     }
     seen
-}
-
-#[test]
-fn spool_crash_at_every_syscall_reopens() {
-    let whole = Sim::default();
-    story(&whole);
-    let ops = whole.state().ops;
-    assert!(ops > 200, "{ops}");
-    for at in 1..=ops {
-        let sim = Sim::default();
-        sim.state().die_at = Some(at);
-        story(&sim);
-        sim.killed();
-        Run::start(&sim, 3, 2_000_000).check();
-        Run::start(&sim, 4, 2_100_000).check();
-    }
-}
-
-#[test]
-fn whatever_a_controller_saw_survives_a_power_cut() {
-    let whole = Sim::default();
-    story(&whole);
-    let ops = whole.state().ops;
-    let mut random = 1u64;
-    for at in (1..=ops).step_by(2) {
-        let sim = Sim::default();
-        sim.state().die_at = Some(at);
-        // A drain may read from memory once the disk fails: only what was seen before counts.
-        let mut run = Run::start(&sim, 1, 0);
-        let mut drain = run.spool.drain();
-        let mut seen = Seq(0);
-        for _ in 0..ops {
-            run.add(1);
-            if run.spool.depth().problem.is_some() {
-                break;
-            }
-            while let Some(Entry::Sample { seq, .. }) = drain.next_entry() {
-                seen = seq;
-            }
-        }
-        drop(run);
-        sim.power_cut(|| {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            random >> 62 == 0
-        });
-        let mut run = Run::start(&sim, 2, 900_000_000);
-        let last = run.spool.shared.index().info(Epoch(1)).map_or(Seq(0), |info| info.last);
-        assert!(last >= seen, "cut at {at}: {last:?} of {seen:?}");
-        run.check();
-    }
-}
-
-#[test]
-fn one_failing_operation_loses_nothing() {
-    let whole = Sim::default();
-    let mut run = Run::start(&whole, 1, 0);
-    run.add(40);
-    let ops = whole.state().ops;
-    for at in 1..=ops {
-        let sim = Sim::default();
-        sim.state().fail_at = Some(at);
-        let mut run = Run::start(&sim, 1, 0);
-        run.add(40);
-        assert_eq!(run.check(), (41, vec![]), "operation {at}");
-        assert_eq!(run.spool.depth().problem, None);
-        drop(run);
-        assert_eq!(Run::start(&sim, 2, 412_000).check(), (42, vec![]), "operation {at}");
-    }
-}
-
-#[derive(Debug, Clone)]
-enum Damage {
-    Flip(usize, u8),
-    Cut(usize),
-    Zero(usize, usize),
-    Copy(usize, usize),
-    Remove,
-    Junk(usize),
-    Swap(usize),
-}
-
-fn damage() -> impl Strategy<Value = Damage> {
-    prop_oneof![
-        (any::<usize>(), 0u8..8).prop_map(|(at, bit)| Damage::Flip(at, bit)),
-        any::<usize>().prop_map(Damage::Cut),
-        (any::<usize>(), 1usize..5000).prop_map(|(at, len)| Damage::Zero(at, len)),
-        (any::<usize>(), any::<usize>()).prop_map(|(from, to)| Damage::Copy(from, to)),
-        Just(Damage::Remove),
-        (0usize..3000).prop_map(Damage::Junk),
-        any::<usize>().prop_map(Damage::Swap),
-    ]
-}
-
-fn inflict(sim: &Sim, file: usize, damage: &Damage) {
-    let mut state = sim.state();
-    let names: Vec<String> = state.files.keys().cloned().collect();
-    // Two files in each other's place are two damaged files: where one of them is the table of epochs,
-    // nobody knows any more what the other one held.
-    let segments: Vec<String> = names.iter().filter(|name| name.ends_with(".seg")).cloned().collect();
-    let names = if matches!(damage, Damage::Swap(_)) && !segments.is_empty() { segments } else { names };
-    let name = &names[file % names.len()];
-    let mut data = state.files[name].data.clone();
-    let len = data.len().max(1);
-    match damage {
-        Damage::Flip(at, bit) => data.iter_mut().skip(at % len).take(1).for_each(|byte| *byte ^= 1 << bit),
-        Damage::Cut(at) => data.truncate(at % len),
-        Damage::Zero(at, count) => data.iter_mut().skip(at % len).take(*count).for_each(|byte| *byte = 0),
-        Damage::Copy(from, to) => {
-            let block: Vec<u8> = data.iter().skip(from % len).take(512).copied().collect();
-            data.iter_mut().skip(to % len).zip(block).for_each(|(byte, new)| *byte = new);
-        }
-        Damage::Junk(len) => data = (0..*len).map(|n| (n * 7 + n / 251) as u8).collect(),
-        Damage::Remove => {
-            state.files.remove(name);
-            return;
-        }
-        Damage::Swap(other) => {
-            let other = &names[other % names.len()];
-            let theirs = state.files[other].data.clone();
-            state.files.get_mut(other).unwrap().data = std::mem::replace(&mut data, theirs);
-        }
-    }
-    state.files.get_mut(name).unwrap().data = data;
-}
-
-/// Every number that a drain yields, as a sample or in a gap.
-fn numbers(run: &Run) -> Vec<(Epoch, u64)> {
-    let mut numbers = Vec::new();
-    for entry in run.drain() {
-        match entry {
-            Entry::Sample { epoch, seq, .. } => numbers.push((epoch, seq.0)),
-            Entry::Gap(Gap { epoch, seqs: Some((first, last)), .. }) => {
-                numbers.extend((first.0..=last.0).map(|seq| (epoch, seq)));
-            }
-            Entry::Gap(_) => {}
-        }
-    }
-    numbers
-}
-
-/// A disk after [`story`].
-fn told() -> Sim {
-    static STORY: std::sync::LazyLock<Sim> = std::sync::LazyLock::new(|| {
-        let sim = Sim::default();
-        story(&sim);
-        sim
-    });
-    STORY.fork()
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
-    #[test]
-    fn one_damaged_file_costs_what_it_held_and_every_number_is_accounted_for(
-        file in any::<usize>(), damage in damage(),
-    ) {
-        let sim = told();
-        let wanted: Vec<(Epoch, u64)> = numbers(&Run::start(&sim.fork(), 3, 2_000_000));
-        inflict(&sim, file, &damage);
-        let mut run = Run::start(&sim, 4, 2_100_000);
-        run.check();
-        let got = numbers(&run);
-        for number in wanted {
-            prop_assert!(got.contains(&number), "{:?} is neither stored nor missed", number);
-        }
-    }
-
-    #[test]
-    fn no_damage_stops_the_spool(files in prop::collection::vec((any::<usize>(), damage()), 1..12)) {
-        let sim = told();
-        for (file, damage) in &files {
-            inflict(&sim, *file, damage);
-        }
-        Run::start(&sim, 4, 2_100_000).check();
-        let mut again = Run::start(&sim, 5, 2_200_000);
-        again.add(40);
-        again.check();
-    }
-}
-
-#[test]
-fn a_foreign_spool_is_set_aside_and_nothing_of_it_is_sent() {
-    let sim = told();
-    let files = sim.list().unwrap();
-    let other = HostId(uuid::Uuid::from_u128(8));
-    let (spool, writer) =
-        recover::open(Box::new(sim.clone()), files, other, SMALL, Epoch(9), UnixMs(5_000_000), None);
-    let mut run = Run { spool, writer, at: 5_000_000, rows: 8 };
-    assert_eq!(run.spool.previous(), None);
-    assert_eq!(run.check(), (1, vec![]));
-}
-
-#[test]
-fn a_crash_loop_without_a_controller_ends_in_gaps_not_in_a_full_table() {
-    let sim = Sim::default();
-    for epoch in 1..160 {
-        Run::start(&sim, epoch, epoch as i64 * 20_000).add(1);
-    }
-    let mut run = Run::start(&sim, 160, 3_300_000);
-    run.add(1);
-    let epochs: std::collections::BTreeSet<u64> = run
-        .drain()
-        .iter()
-        .filter_map(|entry| match entry {
-            Entry::Sample { epoch, .. } => Some(epoch.0),
-            Entry::Gap(gap) => gap.seqs.map(|_| gap.epoch.0),
-        })
-        .collect();
-    assert_eq!(epochs, (1..=160).collect());
-}
-
-#[test]
-fn a_crash_loop_does_not_cost_the_days_before_it() {
-    let sim = Sim::default();
-    Run::start(&sim, 1, 0).add(20);
-    for epoch in 2..180 {
-        let mut run = Run::start(&sim, epoch, 200_000 + epoch as i64 * 20_000);
-        run.rows = 0;
-        run.add(1);
-    }
-    let run = Run::start(&sim, 180, 4_000_000);
-    let kept = |entry: &&Entry| matches!(entry, Entry::Sample { epoch: Epoch(1), .. });
-    assert_eq!(run.drain().iter().filter(kept).count(), 20);
-}
-
-#[test]
-fn a_second_agent_on_the_same_directory_is_refused_and_a_real_disk_works() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("spool");
-    let open = || Spool::open(&path, HOST, SMALL, UnixMs(0));
-    let (spool, writer) = open().unwrap();
-    assert!(open().unwrap_err().to_string().contains("another sysop-agent"));
-    let epoch = spool.epoch();
-    let mut run = Run { spool, writer, at: 0, rows: 8 };
-    run.add(30);
-    let Run { spool, writer, .. } = run;
-    let thread = std::thread::spawn(move || writer.run());
-    spool.acknowledge(epoch, Seq(10));
-    spool.close();
-    thread.join().unwrap();
-    drop(spool);
-    let (spool, writer) = open().unwrap();
-    assert_eq!(spool.previous().unwrap().last_seq, Seq(30));
-    assert_eq!(Run { spool, writer, at: 305_000, rows: 8 }.check(), (21, vec![]));
 }
