@@ -77,8 +77,8 @@ impl Engine {
     /// Whether the input tells if the trouble of a finding holds.
     #[must_use]
     pub fn observes(&self, input: &HostInput, finding: &Finding) -> bool {
-        let of = self.detectors.iter().find(|detector| detector.category() == finding.category);
-        of.is_some_and(|detector| detector.observes(input, &finding.entity))
+        let mut of = self.detectors.iter().filter(|detector| detector.category() == finding.category);
+        of.any(|detector| detector.observes(input, &finding.entity))
     }
 }
 

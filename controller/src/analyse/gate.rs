@@ -1,5 +1,5 @@
-//! Whether a host's newest sample calls for a whole look. Never misses what a rule could find at the
-//! newest sample; what came between is found by the look of each minute.
+//! Whether a host's newest sample calls for a whole look. It knows the urgent kinds of trouble; the rest,
+//! and what came between, is found by the look of each minute.
 
 use sysop_common::metric::{self, MetricId};
 use sysop_common::sample::{Active, NOT_OBSERVED};

@@ -61,7 +61,7 @@ pub(super) fn holds_data(unit: &str) -> bool {
 
 /// What may be done about a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Act {
+pub(super) enum Act {
     Restart,
     Stop,
 }
@@ -70,7 +70,7 @@ enum Act {
 fn user(finding: &Finding, about: &About<'_>, key: &str, acts: &[Act]) -> Vec<Offer> {
     let say = about.text;
     match &finding.culprit {
-        Some(Culprit::Unit { unit, share }) => {
+        Some(Culprit::Unit { unit, share }) if !entity::is_protected(unit) => {
             let Ok(name) = unit.parse::<UnitName>() else { return Vec::new() };
             let heavy = holds_data(unit) || about.large.contains(&unit.as_str());
             let make = |act: &Act| {
@@ -101,7 +101,7 @@ fn user(finding: &Finding, about: &About<'_>, key: &str, acts: &[Act]) -> Vec<Of
             ];
             kill(finding, culprit, texts).into_iter().collect()
         }
-        Some(Culprit::Diffuse { .. }) | None => Vec::new(),
+        Some(Culprit::Unit { .. } | Culprit::Diffuse { .. }) | None => Vec::new(),
     }
 }
 
@@ -115,6 +115,9 @@ fn all_at_stake(finding: &Finding, share: u8) -> bool {
 /// The service that sets the clock.
 fn keeper(say: Text, finding: &Finding) -> Vec<Offer> {
     let Some(Culprit::Unit { unit, .. }) = &finding.culprit else { return Vec::new() };
+    if entity::is_protected(unit) {
+        return Vec::new();
+    }
     let Ok(name) = unit.parse::<UnitName>() else { return Vec::new() };
     let texts = [
         say.say("offer.clock.why", &[("unit", unit)]),

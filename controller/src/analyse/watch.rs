@@ -7,7 +7,7 @@ use sysop_common::ids::{Epoch, HostId, Seq};
 use sysop_common::sample::Active;
 use sysop_common::time::{MINUTE_MS, SECOND_MS, UnixMs};
 
-use super::engine::Engine;
+use super::engine::{Engine, Step};
 use super::input::{self, FillHistory, HostInput};
 use super::rules::Detector;
 use super::rules::silence::Beat;
@@ -227,15 +227,17 @@ impl Analyser {
                 return Ok(());
             }
         };
-        watched.state = step.input.state.clone();
+        let Step { groups, looked, input } = step;
         let found = Found {
             host: Some(host),
-            groups: step.groups.clone(),
-            looked: step.looked,
-            observes: &|finding| self.engine.observes(&step.input, finding),
+            groups,
+            looked,
+            observes: &|finding| self.engine.observes(&input, finding),
             about: &|incident| !quiet::is_of(incident, Category::Silence),
         };
-        save(&self.ctx, &found).await?;
+        let saved = save(&self.ctx, &found).await;
+        watched.state = input.state;
+        saved?;
         if facts != watched.state.memory {
             let text = serde_json::to_string(&watched.state.memory).unwrap_or_default();
             let mut tx = self.ctx.db.begin().await?;

@@ -1,8 +1,8 @@
 //! What is normal for the series of one host, learned from its own minutes.
 //!
 //! A minute is taken in once, when a later sample shows that it is over, from the samples in memory; so
-//! the result does not depend on when looks are made. At most [`MAX_SERIES`] series are kept, each in
-//! about 1.1 KiB: some 36 KiB per host in memory, less in the store.
+//! the result does not depend on when looks are made. At most [`MAX_SERIES`] series are kept, each a
+//! few KiB in memory; `docs/analysis.md` has what was measured.
 
 mod learn;
 mod pack;

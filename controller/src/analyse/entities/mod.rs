@@ -1,8 +1,8 @@
 //! What is learned of single units and processes: opaque to everything but the detectors that read it.
 //!
 //! Bounded whatever a host does: 24 services with an hour of minutes, a day of ten minutes and three earlier
-//! lives (about 1 KiB each), 96 habits and the restarts of 32 services; together at most 40 KiB in memory
-//! per host, and less packed.
+//! lives (about 1 KiB each), 96 habits and the restarts of 32 services; together at most 48 KiB
+//! unpacked per host, as a test keeps it.
 
 pub mod habits;
 pub mod memory;

@@ -5,7 +5,7 @@ use sysop_common::finding::{Category, Culprit, Finding, Offer};
 use sysop_common::grant::matches_pattern;
 
 use super::super::messages::Text;
-use super::{About, holds_data, kill, offer};
+use super::{About, Act, holds_data, kill, offer};
 
 /// Services whose end takes the way to the host, or the record of what happened, with it. The host protects
 /// more; of these nothing is even offered.
@@ -38,13 +38,6 @@ const PROTECTED: &[&str] = &[
 /// Whether nothing is offered against this service.
 pub(super) fn is_protected(unit: &str) -> bool {
     PROTECTED.iter().any(|pattern| matches_pattern(pattern, unit))
-}
-
-/// What may be done about a service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Act {
-    Restart,
-    Stop,
 }
 
 /// Offers for a finding of one service or process, best first; none for what is nobody's, or whose remedy is

@@ -62,6 +62,8 @@ pub(super) fn blame(
         let rates = track(&looks, |a, b| {
             let first = match a.unit(&unit.name) {
                 Some(known) => of.unit(known),
+                // No services at all: they were not read, so that nobody is new.
+                None if a.units().is_empty() => None,
                 None => Some(0),
             };
             rate(a, b, grown(first, of.unit(b.unit(&unit.name)?))?)

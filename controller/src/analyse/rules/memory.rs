@@ -194,11 +194,18 @@ pub(super) fn parts(start: Look<'_>, end: Look<'_>) -> Vec<Part<Who>> {
         let known = start.unit(&unit.name);
         let memory = |unit: &sysop_common::sample::Unit| unit.anon_bytes.or(unit.memory_bytes);
         let Some(now) = memory(unit) else { continue };
-        let before = known.map_or(Some(0), memory);
+        let before = match known {
+            Some(known) => memory(known),
+            // No services at all: they were not read, so that nobody is new.
+            None if start.units().is_empty() => None,
+            None => Some(0),
+        };
         if let Some(before) = before {
             parts.push(Part { who: Who::Unit(unit.name.to_string()), amount: now as f64 - before as f64 });
         }
     }
+    // What began before the youngest process known then was there already, if not among the top ones.
+    let youngest = start.processes().iter().map(|process| process.start_ticks).max();
     let counted = |unit: &str| parts.iter().any(|part| matches!(&part.who, Who::Unit(name) if name == unit));
     let free: Vec<Part<Who>> = end
         .processes()
@@ -209,7 +216,11 @@ pub(super) fn parts(start: Look<'_>, end: Look<'_>) -> Vec<Part<Who>> {
                 .processes()
                 .iter()
                 .find(|known| known.pid == process.pid && known.start_ticks == process.start_ticks);
-            let before = known.map_or(0, |known| known.rss_bytes);
+            let before = match known {
+                Some(known) => known.rss_bytes,
+                None if youngest.is_some_and(|ticks| process.start_ticks > ticks) => 0,
+                None => process.rss_bytes,
+            };
             let who = if process.unit.is_empty() {
                 Who::Process {
                     pid: process.pid,

@@ -4,7 +4,6 @@ use sysop_common::finding::{Category, Culprit, Finding, Severity, fingerprint};
 use sysop_common::metric;
 use sysop_common::time::{MINUTE_MS, SECOND_MS, UnixMs};
 
-use super::blame::{Use, blame};
 use super::memory::{Who, parts};
 use super::soft::{CLOSE, culprit, found, least, odds, over, percent, row, since, usual};
 use super::{Detector, HostInput, Look, Rows, bytes, number};
@@ -160,14 +159,6 @@ fn pressure(input: &HostInput) -> Option<Finding> {
         finding.severity = Severity::Critical;
     }
     let who = grower(input, latest);
-    let who = match who {
-        Some(Attribution::One { .. }) => who,
-        // Nobody grew: pages go out and come back, and whoever reads most is short of them.
-        other => match blame(input, Use::Io, onset, |_, _| None) {
-            Some(found @ Attribution::One { .. }) => Some(found),
-            _ => other,
-        },
-    };
     if who.is_none() {
         finding.not_observed.push(say.say("oom.unseen.parts", &[]));
     }

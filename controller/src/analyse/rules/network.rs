@@ -134,8 +134,8 @@ impl Detector for Flood {
         Some(each.map(|(at, value)| odds(input, SIGNS[at].0, "", value, SIGNS[at].1)).fold(1.0, f64::min))
     }
 
-    fn observes(&self, input: &HostInput, _: &str) -> bool {
-        SIGNS.iter().any(|sign| over(input, sign.0, "", MINUTE_MS).is_some())
+    fn observes(&self, input: &HostInput, entity: &str) -> bool {
+        entity == "host" && SIGNS.iter().any(|sign| over(input, sign.0, "", MINUTE_MS).is_some())
     }
 }
 

@@ -65,7 +65,9 @@ fn held(input: &HostInput, latest: Look<'_>, mount: &str) -> Option<Finding> {
     finding.cause = say.say("deleted.cause", &[]);
     if let Some((pid, process)) = holder {
         let held = bytes_of(&pid) as f64;
-        let part = (held / all).min(1.0);
+        // It may hold files of other mounts as well: of this one at least what the others cannot account for.
+        let sum = latest.value(metric::FS_DELETED_OPEN, "").unwrap_or(0) as f64;
+        let part = ((held - (sum - all).max(0.0)) / all).clamp(0.0, 1.0);
         let held = bytes(held);
         let text =
             say.say("deleted.holder", &[("comm", &process.comm), ("pid", &process.pid), ("amount", &held)]);

@@ -34,8 +34,9 @@ impl Detector for Source {
         Some(odds_at(count as f64, MANY as f64))
     }
 
-    fn observes(&self, input: &HostInput, _: &str) -> bool {
-        input.window.latest().is_some_and(|latest| latest.value(metric::TCP_INBOUND, "").is_some())
+    fn observes(&self, input: &HostInput, entity: &str) -> bool {
+        entity != "host"
+            && input.window.latest().is_some_and(|latest| latest.value(metric::TCP_INBOUND, "").is_some())
     }
 }
 

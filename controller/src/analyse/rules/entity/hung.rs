@@ -148,6 +148,10 @@ fn hung(input: &HostInput, latest: Look<'_>, unit: &Unit) -> Option<Finding> {
 fn is_idle(input: &HostInput, latest: Look<'_>, name: &str) -> Option<bool> {
     let used = |look: Look<'_>| look.unit(name)?.cpu_us;
     let first = input.window.last(IDLE_MS + 5 * SECOND_MS).find(|look| look.same_boot(latest))?;
+    // One look, or two close to each other, tell nothing.
+    if latest.at().since(first.at()) * 2 < IDLE_MS {
+        return None;
+    }
     let grown = used(latest)?.checked_sub(used(first)?)?;
     Some(grown <= IDLE_US)
 }

@@ -76,7 +76,9 @@ fn flood(input: &HostInput, latest: Look<'_>, log: &str) -> Option<Finding> {
     };
     let parts = rises(input, latest, journal);
     let sum: f64 = parts.iter().map(|part| part.amount).sum();
-    let attribution = (!parts.is_empty()).then(|| attribute(sum, &parts));
+    // Of a file it is known how much is written, and so how much is nobody's.
+    let whole = if journal { sum } else { rate / 1_000.0 };
+    let attribution = (!parts.is_empty()).then(|| attribute(whole, &parts));
     let (who, cause) = culprit(say, attribution, "logs.cause");
     (finding.culprit, finding.cause) = (who, cause);
     if matches!(finding.culprit, None | Some(Culprit::Diffuse { .. })) {
@@ -98,9 +100,18 @@ fn rises(input: &HostInput, latest: Look<'_>, journal: bool) -> Vec<Part<Who>> {
     let middle = input.window.last(STRETCH_MS + 5 * SECOND_MS).find(|look| look.same_boot(latest));
     let start = input.window.looks().find(|look| look.same_boot(latest));
     let (Some(middle), Some(start)) = (middle, start) else { return Vec::new() };
+    if start.units().is_empty() || middle.units().is_empty() {
+        return Vec::new();
+    }
     let speed = |from: Look<'_>, to: Look<'_>, name: &str| {
         let ms = to.at().since(from.at());
-        let grown = amount(to.unit(name)?)?.checked_sub(from.unit(name).map_or(Some(0), amount)?)?;
+        let first = match from.unit(name) {
+            Some(known) => amount(known),
+            // No services at all: they were not read, so that nobody is new.
+            None if from.units().is_empty() => None,
+            None => Some(0),
+        };
+        let grown = amount(to.unit(name)?)?.checked_sub(first?)?;
         (ms > 0).then(|| grown as f64 / ms as f64)
     };
     let rise = |unit: &Unit| {

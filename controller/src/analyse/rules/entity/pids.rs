@@ -80,7 +80,7 @@ fn near(input: &HostInput, latest: Look<'_>, unit: &str) -> Option<Finding> {
     let say = input.text();
     let onset = since(input, |look| super::pids::share(look, unit).map(|share| share >= HALF));
     let mut finding = fact(input, Category::PidExhaustion, unit, onset);
-    let bomb = forks_per_second(input).filter(|rate| *rate >= BOMB);
+    let bomb = forks_per_second(input).filter(|rate| *rate >= BOMB && (soon || refused.is_some()));
     finding.severity = if refused.is_some() || share >= 0.9 { Severity::Critical } else { Severity::Warning };
     finding.title = say.say("pids.title", &[("unit", &unit)]);
     finding.cause = if bomb.is_some() {
