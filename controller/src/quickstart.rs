@@ -100,7 +100,7 @@ pub async fn start(
     let past = past(db, &config.paths, now).await?;
     if matches!(past, Past::Barred) {
         tracing::warn!(
-            "this machine was removed or revoked by a person: its agent is not started. To take it in again, \
+            "this machine was removed or revoked, or its certificate ended long ago: its agent is not started. To take it in again, \
              delete {} and start the controller",
             folder.display()
         );

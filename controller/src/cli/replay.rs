@@ -9,18 +9,24 @@ use serde_json::Value;
 use super::say;
 use crate::analyse::model::client::ModelClient;
 use crate::analyse::model::desk::Stage;
+use crate::analyse::model::sanitise::prose;
 use crate::analyse::model::tryout;
 use crate::analyse::recording::Recording;
 use crate::clock::Clock;
 use crate::config::Config;
+
+/// A recording comes from elsewhere: its texts reach no terminal as they are.
+fn tell(text: &str) {
+    say(&prose(text, 500));
+}
 
 /// Looks again; success when the findings are the same.
 pub(super) async fn replay(config: &Config, file: &Path, model: Option<&str>) -> Result<ExitCode> {
     let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     let recording = Recording::read(&bytes)?;
     let incident = &recording.incident;
-    say(&format!("Incident {} of {}: {}", incident.id, recording.host, incident.title));
-    say(&format!(
+    tell(&format!("Incident {} of {}: {}", incident.id, recording.host, incident.title));
+    tell(&format!(
         "Recorded by version {}, looked at again by version {}",
         recording.product,
         env!("CARGO_PKG_VERSION")
@@ -28,11 +34,11 @@ pub(super) async fn replay(config: &Config, file: &Path, model: Option<&str>) ->
     let found = recording.replay()?;
     let same = found == recording.found;
     if same {
-        say(&format!("The same findings, byte for byte ({} bytes)", found.len()));
+        tell(&format!("The same findings, byte for byte ({} bytes)", found.len()));
     } else {
-        say("The findings differ:");
+        tell("The findings differ:");
         for line in differences(&recording.found, &found) {
-            say(&line);
+            tell(&line);
         }
     }
     if let Some(name) = model {
@@ -46,23 +52,23 @@ async fn ask(config: &Config, recording: &Recording, name: &str) -> Result<()> {
     let mut model = config.model.clone();
     model.change("name", name).map_err(|must| anyhow::anyhow!("--model {must}"))?;
     let client = ModelClient::new(&model, Clock::system())?;
-    let stage = Stage { ask: std::sync::Arc::new(client), model, pseudonyms: false };
+    let stage = Stage { ask: std::sync::Arc::new(client), model, pseudonyms: true };
     let outcome = tryout::ask(&stage, &recording.gathered()?).await;
     let now = outcome.opinion.as_ref().and_then(|opinion| serde_json::to_value(opinion).ok());
     let before = recording.analyses.iter().find(|one| !one["opinion"].is_null());
-    say(&format!(
+    tell(&format!(
         "Then  {}",
         opinion(
             before.map(|one| &one["opinion"]),
             before.map_or("nobody", |one| one["model"].as_str().unwrap_or(""))
         )
     ));
-    say(&format!("Now   {}", opinion(now.as_ref(), name)));
+    tell(&format!("Now   {}", opinion(now.as_ref(), name)));
     if let Some(error) = &outcome.error {
-        say(&format!("      no answer: {error}"));
+        tell(&format!("      no answer: {error}"));
     }
     for reject in &outcome.rejects {
-        say(&format!("      thrown out: {}", reject.text));
+        tell(&format!("      thrown out: {}", reject.text));
     }
     Ok(())
 }

@@ -119,13 +119,20 @@ pub async fn set_maintenance(
     let now = ctx.clock.now();
     let far = now.plus(FARTHEST_WINDOW_MS);
     if from < UnixMs(0) || from > far {
-        return Err(DecideError::invalid("from", "must be a time of at most a year from now"));
+        return Err(DecideError::invalid("from", "must be a time of at most 400 days from now"));
     }
-    if until <= from || until <= now || until > far || until.since(from) > LONGEST_WINDOW_MS {
+    if until > far {
+        return Err(DecideError::invalid("until", "must be a time of at most 400 days from now"));
+    }
+    if until <= from || until <= now || until.since(from) > LONGEST_WINDOW_MS {
         let problem = "must be after the start and after now, and at most 31 days after the start";
         return Err(DecideError::invalid("until", problem));
     }
-    let reason: String = reason.trim().chars().filter(|c| !c.is_control()).take(200).collect();
+    let reason = reason.trim().to_owned();
+    if reason.chars().count() > 200 || reason.chars().any(char::is_control) {
+        let problem = "must have at most 200 characters, without control characters";
+        return Err(DecideError::invalid("reason", problem));
+    }
     if let Some(Selector::Label { name, value }) = &on {
         check_label(name, value)?;
     }

@@ -79,6 +79,8 @@ pub(super) struct Advisor {
     identity: Identity,
     stage: watch::Sender<Option<Arc<Stage>>>,
     now: Mutex<Now>,
+    /// Changes come one after the other: each builds on what the one before left.
+    changing: tokio::sync::Mutex<()>,
 }
 
 impl Advisor {
@@ -99,6 +101,7 @@ impl Advisor {
             clock: clock.clone(),
             identity: identity.clone(),
             stage: watch::Sender::new(None),
+            changing: tokio::sync::Mutex::new(()),
             now: Mutex::new(Now {
                 here: here.clone(),
                 client: None,
@@ -106,7 +109,8 @@ impl Advisor {
             }),
         });
         // What was set once and does not fit any more must not keep the controller from starting.
-        if let Err(error) = advisor.model(&here).and_then(|model| advisor.take_up(here, model)) {
+        let made = advisor.model(&here).and_then(|model| Ok((advisor.client(&model)?, model)));
+        if let Err(error) = made.map(|(client, model)| advisor.take_up(here, model, client)) {
             tracing::error!(%error, "the model's settings cannot be used: analysis goes by rules alone");
         }
         Ok(advisor)
@@ -135,10 +139,12 @@ impl Advisor {
         Ok(model)
     }
 
-    /// Makes a client, and lets the stage work with it.
-    fn take_up(&self, here: Here, model: Model) -> Result<(), ModelsError> {
-        let failed = |error: &dyn std::fmt::Display| ModelsError::Failed(error.to_string());
-        let client = ModelClient::new(&model, self.clock.clone()).map_err(|error| failed(&error))?;
+    fn client(&self, model: &Model) -> Result<ModelClient, ModelsError> {
+        ModelClient::new(model, self.clock.clone()).map_err(|error| ModelsError::Failed(error.to_string()))
+    }
+
+    /// Lets the stage work with a client.
+    fn take_up(&self, here: Here, model: Model, client: ModelClient) {
         let (stop, stopping) = watch::channel(false);
         let on = here.on && model.enabled();
         if on {
@@ -174,10 +180,25 @@ impl Advisor {
         now.stop_probing.send_replace(true);
         *now = Now { here, client: Some(client), stop_probing: stop };
         self.stage.send_replace(on.then(|| Arc::new(stage)));
-        Ok(())
+    }
+
+    /// The key that is known was given for one server: another one does not get it unasked.
+    fn keep_key_at_home(&self, model: &Model, change: &Change) -> Result<(), ModelsError> {
+        let old = self.model(&self.lock().here.clone()).unwrap_or_else(|_| self.base.clone());
+        let place = |model: &Model| {
+            (model.endpoint.is_plain(), model.endpoint.host().to_owned(), model.endpoint.port())
+        };
+        let typed = change.values.iter().any(|(name, value)| *name == "api_key" && !value.trim().is_empty());
+        let as_in_file = model.key == self.base.key && place(model) == place(&self.base);
+        if model.key.is_none() || typed || as_in_file || place(model) == place(&old) {
+            return Ok(());
+        }
+        let problem = "must be typed again: the one that is known belongs to another server".to_owned();
+        Err(ModelsError::Invalid { field: "api_key", problem })
     }
 
     async fn apply(&self, change: Change, who: &str) -> Result<(), ModelsError> {
+        let _one = self.changing.lock().await;
         let mut here = self.lock().here.clone();
         here.on = change.on.unwrap_or(here.on);
         here.pseudonyms = change.pseudonyms.unwrap_or(here.pseudonyms);
@@ -186,8 +207,10 @@ impl Advisor {
             here.values.push((name, value.trim().to_owned()));
         }
         let model = self.model(&here)?;
+        self.keep_key_at_home(&model, &change)?;
+        let client = self.client(&model)?;
         self.write(&change, who).await.map_err(|error| ModelsError::Failed(error.to_string()))?;
-        self.take_up(here, model)?;
+        self.take_up(here, model, client);
         self.wakes.incidents.wake();
         Ok(())
     }

@@ -87,16 +87,18 @@ pub async fn list(db: &Db, now: UnixMs) -> Result<Vec<Window>, StoreError> {
             .fetch_all(db.read())
             .await?;
     let mut windows: Vec<Window> = rows.into_iter().map(Window::try_from).collect::<Result<_, _>>()?;
+    let carriers: Vec<(String, String, String)> = sqlx::query_as(
+        "SELECT DISTINCT l.name, l.value, l.host FROM maintenance m
+         JOIN host_labels l ON l.name = m.label_name AND l.value = m.label_value AND l.source = 'admin'
+         WHERE m.ends_at > ?",
+    )
+    .bind(now.0)
+    .fetch_all(db.read())
+    .await?;
     for window in &mut windows {
         let Some(Selector::Label { name, value }) = &window.on else { continue };
-        let carriers: Vec<String> = sqlx::query_scalar(
-            "SELECT host FROM host_labels WHERE name = ? AND value = ? AND source = 'admin'",
-        )
-        .bind(name)
-        .bind(value)
-        .fetch_all(db.read())
-        .await?;
-        window.carriers = carriers.iter().map(|host| parse("host id", host)).collect::<Result<_, _>>()?;
+        let own = carriers.iter().filter(|(n, v, _)| n == name && v == value);
+        window.carriers = own.map(|(.., host)| parse("host id", host)).collect::<Result<_, _>>()?;
     }
     Ok(windows)
 }

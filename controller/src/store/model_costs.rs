@@ -109,20 +109,25 @@ pub async fn insert(conn: &mut Conn, cost: &Cost) -> Result<(), StoreError> {
     Ok(())
 }
 
+macro_rules! sum {
+    ($by:literal) => {
+        concat!(
+            "SELECT count(*) AS calls, coalesce(sum(prompt), 0) AS prompt, coalesce(sum(cached), 0) AS cached,
+                 coalesce(sum(completion), 0) AS completion, coalesce(sum(reasoning), 0) AS reasoning,
+                 coalesce(sum(micro), 0) AS micro, coalesce(sum(estimated), 0) AS estimated
+             FROM model_costs WHERE ",
+            $by,
+            " = ?"
+        )
+    };
+}
+
 /// Of one day.
 ///
 /// # Errors
 /// Only the store's.
 pub async fn of_day(conn: &mut Conn, day: i64) -> Result<Sum, StoreError> {
-    Ok(sqlx::query_as(
-        "SELECT count(*) AS calls, coalesce(sum(prompt), 0) AS prompt, coalesce(sum(cached), 0) AS cached,
-             coalesce(sum(completion), 0) AS completion, coalesce(sum(reasoning), 0) AS reasoning,
-             coalesce(sum(micro), 0) AS micro, coalesce(sum(estimated), 0) AS estimated
-         FROM model_costs WHERE day = ?",
-    )
-    .bind(day)
-    .fetch_one(conn)
-    .await?)
+    Ok(sqlx::query_as(sum!("day")).bind(day).fetch_one(conn).await?)
 }
 
 /// Of one incident.
@@ -130,15 +135,7 @@ pub async fn of_day(conn: &mut Conn, day: i64) -> Result<Sum, StoreError> {
 /// # Errors
 /// Only the store's.
 pub async fn of_incident(db: &Db, incident: i64) -> Result<Sum, StoreError> {
-    Ok(sqlx::query_as(
-        "SELECT count(*) AS calls, coalesce(sum(prompt), 0) AS prompt, coalesce(sum(cached), 0) AS cached,
-             coalesce(sum(completion), 0) AS completion, coalesce(sum(reasoning), 0) AS reasoning,
-             coalesce(sum(micro), 0) AS micro, coalesce(sum(estimated), 0) AS estimated
-         FROM model_costs WHERE incident = ?",
-    )
-    .bind(incident)
-    .fetch_one(db.read())
-    .await?)
+    Ok(sqlx::query_as(sum!("incident")).bind(incident).fetch_one(db.read()).await?)
 }
 
 /// Of one question.
@@ -146,29 +143,7 @@ pub async fn of_incident(db: &Db, incident: i64) -> Result<Sum, StoreError> {
 /// # Errors
 /// Only the store's.
 pub async fn of_analysis(db: &Db, analysis: i64) -> Result<Sum, StoreError> {
-    Ok(sqlx::query_as(
-        "SELECT count(*) AS calls, coalesce(sum(prompt), 0) AS prompt, coalesce(sum(cached), 0) AS cached,
-             coalesce(sum(completion), 0) AS completion, coalesce(sum(reasoning), 0) AS reasoning,
-             coalesce(sum(micro), 0) AS micro, coalesce(sum(estimated), 0) AS estimated
-         FROM model_costs WHERE analysis = ?",
-    )
-    .bind(analysis)
-    .fetch_one(db.read())
-    .await?)
-}
-
-/// Of each host from a day on, most money first: host (none for tests), its sum.
-///
-/// # Errors
-/// Only the store's.
-pub async fn by_host(db: &Db, since: i64) -> Result<Vec<(Option<String>, i64, i64)>, StoreError> {
-    Ok(sqlx::query_as(
-        "SELECT host, sum(prompt + completion), sum(micro) FROM model_costs WHERE day >= ?
-         GROUP BY host ORDER BY sum(micro) DESC, sum(prompt + completion) DESC LIMIT 50",
-    )
-    .bind(since)
-    .fetch_all(db.read())
-    .await?)
+    Ok(sqlx::query_as(sum!("analysis")).bind(analysis).fetch_one(db.read()).await?)
 }
 
 /// Of each day from one on, newest first: day, calls, tokens, money.

@@ -205,9 +205,9 @@ pub async fn with_password(db: &Db, name: &str) -> Result<Option<(User, String)>
 ///
 /// # Errors
 /// Only the store's.
-pub async fn get(db: &Db, id: &str) -> Result<Option<User>, StoreError> {
+pub async fn get(conn: &mut Conn, id: &str) -> Result<Option<User>, StoreError> {
     let row: Option<Row> =
-        sqlx::query_as("SELECT * FROM users WHERE id = ?").bind(id).fetch_optional(db.read()).await?;
+        sqlx::query_as("SELECT * FROM users WHERE id = ?").bind(id).fetch_optional(conn).await?;
     Ok(row.map(Row::user).transpose()?.map(|(user, _)| user))
 }
 

@@ -52,6 +52,7 @@ pub(super) async fn build(
         role: principal.role.title().to_owned(),
         may_add_hosts: principal.role == Role::Admin,
         may_manage: principal.role == Role::Admin,
+        may_operate: principal.role >= Role::Operator,
         may_freeze: principal.role >= Role::Operator,
         may_unfreeze: principal.role == Role::Admin,
     });

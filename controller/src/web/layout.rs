@@ -52,6 +52,8 @@ pub struct UserBadge {
     pub may_add_hosts: bool,
     /// Whether it offers what administrators do: users, tokens, assignments, the clock.
     pub may_manage: bool,
+    /// Whether it offers what operators do and read: runs, approvals, what a model was told of a host.
+    pub may_operate: bool,
     /// Whether it offers to freeze automation.
     pub may_freeze: bool,
     /// Whether it offers to let automation run again.

@@ -113,7 +113,7 @@ routes! {
     GET    "/incidents/{id}/prompt"       Operator pages::model::act::preview;
     GET    "/incidents/{id}/recording"    Operator pages::model::act::recording;
     GET    "/analyses"                    Viewer   pages::analyses::show;
-    GET    "/analyses/{id}"               Viewer   pages::analyses::show_one;
+    GET    "/analyses/{id}"               Operator pages::analyses::show_one;
     GET    "/settings/model"              Viewer   pages::model::show;
     POST   "/settings/model"              Admin    pages::model::act::change;
     POST   "/settings/model/test"         Admin    pages::model::act::test;
@@ -171,7 +171,7 @@ routes! {
     GET    "/api/v1/incidents/{id}/prompt"     Operator api::model::preview;
     GET    "/api/v1/incidents/{id}/recording"  Operator api::model::recording;
     GET    "/api/v1/analyses"                  Viewer   api::analyses::list;
-    GET    "/api/v1/analyses/{id}"             Viewer   api::analyses::get;
+    GET    "/api/v1/analyses/{id}"             Operator api::analyses::get;
     GET    "/api/v1/model"                     Viewer   api::model::get;
     PATCH  "/api/v1/model"                     Admin    api::model::change;
     POST   "/api/v1/model/test"                Admin    api::model::test;

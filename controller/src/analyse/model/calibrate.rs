@@ -35,7 +35,12 @@ impl Table {
                 blocks.push(merged);
             }
         }
-        let steps = blocks.iter().map(|(right, all, upto)| (*upto, right / all)).collect();
+        // One more right and one more wrong in each block: a few hits are no certainty. Then never falling.
+        let mut steps: Vec<(u8, f64)> =
+            blocks.iter().map(|(right, all, upto)| (*upto, (right + 1.0) / (all + 2.0))).collect();
+        for at in (1..steps.len()).rev() {
+            steps[at - 1].1 = steps[at - 1].1.min(steps[at].1);
+        }
         Self { steps, points: points.len() }
     }
 
@@ -47,10 +52,7 @@ impl Table {
         }
         let step = self.steps.iter().find(|(upto, _)| stated <= *upto).or(self.steps.last());
         let share = step.map_or(0.0, |(_, share)| *share);
-        // One more right and one more wrong: a few hits are no certainty.
-        let all = self.points as f64;
-        let careful = (share * all + 1.0) / (all + 2.0);
-        (careful * 100.0).round().clamp(0.0, 100.0) as u8
+        (share * 100.0).round().clamp(0.0, 100.0) as u8
     }
 }
 
@@ -69,6 +71,16 @@ mod tests {
         let table = Table::new(&[(100, true); 3]);
         assert_eq!((table.apply(100), table.apply(40)), (70, 40));
         assert_eq!(last_word(100, &table, 55), 55);
+    }
+
+    #[test]
+    fn one_hit_at_the_top_is_no_certainty() {
+        let mut points = vec![(90, true); 25];
+        points.extend(vec![(90, false); 25]);
+        points.push((100, true));
+        let table = Table::new(&points);
+        assert!(table.apply(100) < 70, "{}", table.apply(100));
+        assert!(table.apply(90) <= table.apply(100));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use serde_json::Value;
 use sysop_common::action::UnitName;
 use sysop_common::ids::HostId;
+use sysop_common::metric;
 use sysop_common::query::{Query, Reading};
 
 use super::evidence::{Row, Says, Sheet};
@@ -145,16 +146,56 @@ fn subject(
     }
 }
 
+/// Whether a field is called as readings call them: made of words that metrics' names are made of, and of a
+/// few more. What a host calls a field otherwise is its own sentence, and no evidence.
+fn is_known(key: &str) -> bool {
+    const MORE: [&str; 24] = [
+        "active",
+        "available",
+        "busy",
+        "bytes",
+        "core",
+        "cores",
+        "failed",
+        "filesystems",
+        "memory",
+        "modes",
+        "name",
+        "percent",
+        "pid",
+        "pressure",
+        "processes",
+        "read",
+        "result",
+        "restarts",
+        "rows",
+        "rss",
+        "state",
+        "sub",
+        "tasks",
+        "units",
+    ];
+    let split = |text: &str| text.split(['.', '_']).map(str::to_owned).collect::<Vec<_>>();
+    let in_a_name =
+        |word: &str| metric::ALL.iter().any(|metric| split(metric.name).iter().any(|w| w == word));
+    key.len() <= 48 && split(key).iter().all(|word| MORE.contains(&word.as_str()) || in_a_name(word))
+}
+
 /// Numbers, and the few words that states are made of. All else that a host wrote is a name, and has a
 /// handle or is left out.
 fn numbers(path: &str, value: &Value, out: &mut Vec<String>, redactor: &mut Redactor) {
     const WORDS: [&str; 5] = ["active", "sub", "result", "state", "read_only"];
+    // A field of a field, as the readings have; deeper, or more, is nothing of an honest host.
+    if out.len() >= FIELDS || path.matches('.').count() >= 2 {
+        return;
+    }
     match value {
         Value::Object(fields) => {
             for (key, field) in fields {
-                let key: String =
-                    key.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').take(24).collect();
-                let path = if path.is_empty() { key } else { format!("{path}.{key}") };
+                if !is_known(key) {
+                    continue;
+                }
+                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
                 numbers(&path, field, out, redactor);
             }
         }

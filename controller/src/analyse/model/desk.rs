@@ -40,8 +40,11 @@ use crate::wake::Wakes;
 const PERIOD: Duration = Duration::from_secs(15);
 /// Questions under way at the same time.
 const UNDER_WAY: usize = 4;
-/// What one question may take, set aside before it is asked, so that the day's limit is a hard one.
-const SET_ASIDE: u64 = 8_000;
+/// What one question may take, set aside before it is asked: a triage that is halved and repaired, and a deep
+/// look whose every turn sends the part that is the same again, come to about 25,000 tokens.
+const SET_ASIDE: u64 = 32_000;
+/// How many of them are the answers'.
+const SET_ASIDE_ANSWERS: u64 = 6_000;
 /// Most answers that are kept for equal questions.
 const KEPT: usize = 1_000;
 
@@ -224,6 +227,12 @@ impl Desk {
         now: UnixMs,
     ) -> Result<(), StoreError> {
         let (id, Some(host)) = (incident.id, incident.host) else { return Ok(()) };
+        // Before anything is read for it: most incidents were asked about a moment ago.
+        let asked = self.before.get(&id).is_some_and(|before| now.since(before.at) < gate::APART_MS);
+        let full = self.hours.get(&host).is_some_and(|times| times.len() >= gate::PER_HOST_HOUR);
+        if asked || full {
+            return Ok(());
+        }
         let gathered = Gathered::read(&self.ctx.db, &self.ctx.samples, incident, now).await?;
         let sheet = gathered.sheet(Caps::FULL, false, &mut stage.redactor());
         let model = &stage.model;
@@ -238,8 +247,9 @@ impl Desk {
             return Ok(());
         }
         if let Some(kept) = self.kept.get(&key).cloned() {
-            self.before.insert(id, Before::of(&gathered.incident, key, true, now));
-            return self.share(stage, &gathered, key, reason, &kept).await;
+            let answered = self.share(stage, &gathered, key, reason, &kept).await?;
+            self.before.insert(id, Before::of(&gathered.incident, key, answered, now));
+            return Ok(());
         }
         let spent = model_costs::of_day(&mut *self.ctx.db.reader().await?, day(now)).await?;
         if let Some(why) = capped(model, &spent, self.under_way.len()) {
@@ -259,7 +269,8 @@ impl Desk {
         Ok(())
     }
 
-    /// An equal question was answered: its answer is judged against this incident's own evidence.
+    /// An equal question was answered: its answer is judged against this incident's own evidence. Tells
+    /// whether it stood.
     async fn share(
         &self,
         stage: &Stage,
@@ -267,7 +278,7 @@ impl Desk {
         key: [u8; 32],
         reason: Reason,
         kept: &Kept,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let mut redactor = stage.redactor();
         let sheet = gathered.sheet(Caps::FULL, false, &mut redactor);
         let judged = judge(&kept.text, &sheet, &stage.model.language, &redactor);
@@ -275,13 +286,14 @@ impl Desk {
             verdict: Verdict::Shared,
             opinion: judged.opinion,
             rejects: judged.rejects,
-            said: prompt::messages(&sheet, &gathered.notes, &stage.model.language),
+            said: prompt::messages(&sheet, &gathered.notes.through(&mut redactor), &stage.model.language),
             answers: vec![kept.text.clone()],
             turns: Vec::new(),
             error: None,
             latency_ms: 0,
         };
-        file::store(&self.ctx, stage, gathered, key, reason, &outcome).await
+        let stood = outcome.opinion.is_some();
+        file::store(&self.ctx, stage, gathered, key, reason, &outcome).await.map(|()| stood)
     }
 
     fn take(&mut self, done: Option<Done>) {
@@ -309,7 +321,11 @@ pub fn capped(model: &Model, spent: &model_costs::Sum, under_way: usize) -> Opti
         return Some(format!("{} of {} tokens of the day are used", spent.tokens(), limits.daily_tokens));
     }
     let price = model.price(&model.name);
-    let usage = super::ask::Usage { prompt: SET_ASIDE, ..Default::default() };
+    let usage = super::ask::Usage {
+        prompt: SET_ASIDE - SET_ASIDE_ANSWERS,
+        completion: SET_ASIDE_ANSWERS,
+        ..Default::default()
+    };
     let each = super::cost::micro(&usage, price);
     let money = spent.money().saturating_add(each.saturating_mul(under_way as u64 + 1));
     (price.is_some() && money > limits.daily_cost_micro)

@@ -41,8 +41,6 @@ pub struct Turn {
     pub purpose: &'static str,
     /// What it took.
     pub usage: Usage,
-    /// Which model answered.
-    pub model: String,
 }
 
 /// What came of a question.
@@ -114,8 +112,9 @@ struct Talk<'a> {
 impl Talk<'_> {
     /// Begins again with evidence of another size, or without names.
     fn restart(&mut self, caps: Caps, nameless: bool) {
+        let notes = self.question.notes.through(&mut self.redactor);
         self.sheet = (self.question.sheet)(caps, nameless, &mut self.redactor);
-        self.said = prompt::messages(&self.sheet, &self.question.notes, self.question.language);
+        self.said = prompt::messages(&self.sheet, &notes, self.question.language);
     }
 
     /// The first question, once more with less where the server's limits ask for it.
@@ -221,17 +220,23 @@ impl Talk<'_> {
             purpose,
             severity: self.question.severity,
         };
+        // What went out and came to nothing may be billed all the same: it counts as estimated.
+        let lost = Usage { prompt: self.estimate(), estimated: true, ..Usage::default() };
         let result = self.ask.ask(request).await;
-        let (usage, model) = match &result {
-            Ok(answer) if answer.shared => (None, answer.model.clone()),
-            Ok(answer) => (Some(answer.usage), answer.model.clone()),
-            Err(error) => (error.usage(), String::new()),
+        let usage = match &result {
+            Ok(answer) if answer.shared => None,
+            Ok(answer) => {
+                let again = u64::from(answer.tries.saturating_sub(1)).saturating_mul(lost.prompt);
+                let prompt = answer.usage.prompt.saturating_add(again);
+                Some(Usage { prompt, estimated: answer.usage.estimated || again > 0, ..answer.usage })
+            }
+            Err(error) => error.usage().or(error.was_sent().then_some(lost)),
         };
         if let Ok(answer) = &result {
             self.out.latency_ms += answer.latency_ms;
         }
         if let Some(usage) = usage {
-            self.out.turns.push(Turn { purpose: name, usage, model });
+            self.out.turns.push(Turn { purpose: name, usage });
         }
         result
     }

@@ -197,6 +197,18 @@ impl AskError {
         }
     }
 
+    /// Whether a request went out whose cost nobody told.
+    #[must_use]
+    pub const fn was_sent(&self) -> bool {
+        matches!(
+            self,
+            Self::Timeout { phase: Phase::Answer }
+                | Self::Malformed { .. }
+                | Self::TooLarge { .. }
+                | Self::Server { .. }
+        )
+    }
+
     /// What an operator can do about it; nothing when it passes by itself.
     #[must_use]
     pub fn remedy(&self) -> Option<&'static str> {

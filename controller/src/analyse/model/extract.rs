@@ -53,8 +53,12 @@ pub fn object(text: &str) -> Result<Map<String, Value>, ExtractError> {
             return Err(ExtractError::TooLarge);
         }
         match parse(candidate) {
+            // Two braces in a sentence say nothing.
+            Ok(object) if object.is_empty() => {}
             Ok(object) if found.as_ref().is_none_or(|first| *first == object) => found = Some(object),
             Ok(_) => return Err(ExtractError::Several),
+            // Cut off: what stands inside of it is no answer.
+            Err(e) if end.is_none() && is_meant(candidate) => return Err(ExtractError::Invalid(e)),
             // A brace in a sentence is followed by no key; a quotation mark makes it meant as an object.
             Err(e) if wrong == ExtractError::None && is_meant(candidate) => {
                 wrong = ExtractError::Invalid(e);

@@ -9,9 +9,9 @@ use crate::store::incidents::Incident;
 /// An incident that is open for longer is asked about again when its evidence changed.
 const LONG_MS: i64 = 30 * MINUTE_MS;
 /// Questions about one incident are at least this far apart.
-const APART_MS: i64 = 30 * SECOND_MS;
+pub(super) const APART_MS: i64 = 30 * SECOND_MS;
 /// Most questions about one host in an hour: whoever can make incidents cannot make cost of it.
-const PER_HOST_HOUR: usize = 12;
+pub(super) const PER_HOST_HOUR: usize = 12;
 /// An answer to an equal question holds for this long.
 pub const TTL_MS: i64 = 30 * MINUTE_MS;
 

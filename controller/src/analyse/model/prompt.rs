@@ -11,6 +11,7 @@ use sysop_common::query::QUERY_NAMES;
 
 use super::ask::Message;
 use super::evidence::Sheet;
+use super::redact::Redactor;
 use super::schema::SCHEMA;
 
 /// Version of the words below; part of the key under which an answer is kept.
@@ -72,6 +73,12 @@ pub struct Notes {
 }
 
 impl Notes {
+    /// The same with what is kept back taken out.
+    #[must_use]
+    pub fn through(&self, redactor: &mut Redactor) -> Self {
+        Self { texts: self.texts.iter().map(|text| redactor.apply(text)).collect() }
+    }
+
     /// Digest for the key under which an answer is kept.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {

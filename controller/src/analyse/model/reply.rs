@@ -72,7 +72,14 @@ fn usage(value: Option<&Value>, sent: usize, received: usize) -> Usage {
     };
     // Chat templates add tokens of their own.
     let most_prompt = (sent as u64).saturating_add(4_096);
-    if prompt == 0 || prompt > most_prompt || completion > MOST_TOKENS || (completion == 0 && received > 0) {
+    // No server packs more than 32 bytes into a token on average.
+    let least_prompt = sent as u64 / 32;
+    if prompt == 0
+        || prompt < least_prompt
+        || prompt > most_prompt
+        || completion > MOST_TOKENS
+        || (completion == 0 && received > 0)
+    {
         return own;
     }
     Usage {

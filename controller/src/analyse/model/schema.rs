@@ -189,38 +189,14 @@ pub struct Wanted {
     pub target: Option<String>,
 }
 
-/// The answer in a model's text: the text itself, or the first whole JSON object in it, since some
-/// servers wrap it in prose or a code fence.
+/// The answer in a model's text: the one JSON object in it, since some servers wrap it in prose, a code
+/// fence or thoughts.
 ///
 /// # Errors
 /// What is wrong with it, for the model to mend.
 pub fn parse(text: &str) -> Result<Reply, String> {
-    const STARTS: usize = 8;
-    let text = text.trim_start_matches('\u{feff}').trim();
-    let whole = match serde_json::from_str::<Reply>(text) {
-        Ok(reply) => return Ok(reply),
-        Err(error) => error,
-    };
-    if text.starts_with('{') && whole.classify() == serde_json::error::Category::Data {
-        return Err(short(&whole));
-    }
-    let mut problem = None;
-    for (at, _) in text.match_indices('{').take(STARTS) {
-        let mut values = serde_json::Deserializer::from_str(&text[at..]).into_iter::<serde_json::Value>();
-        let Some(Ok(value)) = values.next() else { continue };
-        if value.get("findings").is_none() {
-            continue;
-        }
-        // Read again from the text: a value has lost what was doubled.
-        let object = &text[at..at + values.byte_offset()];
-        match serde_json::from_str::<Reply>(object) {
-            Ok(reply) => return Ok(reply),
-            Err(error) => {
-                problem.get_or_insert(short(&error));
-            }
-        }
-    }
-    Err(problem.unwrap_or_else(|| format!("the answer is not one JSON object: {}", short(&whole))))
+    let object = super::extract::object(text).map_err(|e| super::sanitise::clean(&e.to_string(), 200))?;
+    serde_json::from_value(serde_json::Value::Object(object)).map_err(|error| short(&error))
 }
 
 /// What serde says, without what it quotes of the answer beyond a few words.

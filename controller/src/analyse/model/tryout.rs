@@ -23,10 +23,12 @@ use crate::store::model_costs::Cost;
 /// The request that would be sent first about what was gathered.
 #[must_use]
 pub fn request(stage: &Stage, gathered: &Gathered) -> AskRequest {
-    let sheet = gathered.sheet(Caps::FULL, false, &mut stage.redactor());
+    let mut redactor = stage.redactor();
+    let sheet = gathered.sheet(Caps::FULL, false, &mut redactor);
+    let notes = gathered.notes.through(&mut redactor);
     AskRequest {
         system_prefix: prompt::prefix().to_owned(),
-        messages: prompt::messages(&sheet, &gathered.notes, &stage.model.language),
+        messages: prompt::messages(&sheet, &notes, &stage.model.language),
         schema: schema(&sheet),
         max_output_tokens: 0,
         deadline: None,

@@ -46,6 +46,14 @@ async fn what_is_set_on_a_page_holds_at_once_and_after_a_restart_and_the_key_is_
             Err(ModelsError::Invalid { field: "base_url", .. })
         ));
         assert_eq!(first.stage().borrow().as_ref().unwrap().model.name, "small", "all or nothing");
+        // The key was given for one server: whoever names another does not make it go there.
+        for elsewhere in ["https://evil.example/v1", "http://127.0.0.1:10/v1", ""] {
+            let values = vec![("base_url", elsewhere.to_owned())];
+            let moved = first.change(Change { values, ..Change::default() }, "user:ann").await;
+            assert!(matches!(moved, Err(ModelsError::Invalid { field: "api_key", .. })), "{elsewhere}");
+        }
+        let values = vec![("base_url", "http://127.0.0.1:9/v2".to_owned())];
+        first.change(Change { values, ..Change::default() }, "user:ann").await.unwrap();
         first.stop();
         first.db.close().await;
     }

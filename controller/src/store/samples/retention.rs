@@ -127,7 +127,11 @@ impl SampleStore {
     /// # Errors
     /// When there is no such file, or the database refuses.
     pub async fn confirm_clock_in(dir: &Path, now: UnixMs) -> Result<Option<UnixMs>, StoreError> {
-        let db = Db::open(&dir.join("samples.db")).await?;
+        let file = dir.join("samples.db");
+        if !file.exists() {
+            return Err(StoreError::NotFound("sample database"));
+        }
+        let db = Db::open(&file).await?;
         let confirmed = confirm(&db, now).await;
         db.close().await;
         confirmed

@@ -95,9 +95,6 @@ pub async fn set(
         (None, Some(label)) => Some(Selector::Label { name: label.name, value: label.value }),
         _ => return Err(Problem::invalid("host", "or label may be given, and not both")),
     };
-    if new.reason.len() > 200 || new.reason.chars().any(char::is_control) {
-        return Err(Problem::invalid("reason", "must have at most 200 bytes, without control characters"));
-    }
     if new.duration_s.is_some_and(|s| !(60..=2_678_400).contains(&s)) {
         return Err(Problem::invalid("duration_s", "must be 60 to 2678400"));
     }

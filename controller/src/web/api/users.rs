@@ -130,13 +130,14 @@ pub async fn alter(
     id: &str,
     change: &Change,
 ) -> Result<users::User, Problem> {
-    let user = users::get(&state.db, id).await?.ok_or_else(|| Problem::not_found("user"))?;
     if change.role.is_none() && change.disabled.is_none() {
         return Err(Problem::invalid("role", "or disabled must be given"));
     }
+    // Read inside: what another changes meanwhile is not put back.
+    let mut tx = state.db.begin().await?;
+    let user = users::get(&mut tx, id).await?.ok_or_else(|| Problem::not_found("user"))?;
     let role = change.role.map_or(user.role, Into::into);
     let disabled = change.disabled.unwrap_or(user.disabled_at.is_some());
-    let mut tx = state.db.begin().await?;
     let changed = users::change(&mut tx, id, role, disabled, state.now()).await?;
     let detail = json!({ "role": role, "disabled": disabled, "was": { "role": user.role, "disabled": user.disabled_at.is_some() } });
     let record = Record::new(principal.actor(), "user.change", format!("user:{}", user.name), detail);
@@ -171,14 +172,19 @@ pub async fn set_password(
 /// Sets another password for somebody else, on the record.
 ///
 /// # Errors
-/// When there is no such user, or the password does not fit.
+/// When there is no such user, it is the one who asks, or the password does not fit.
 pub async fn reset(
     state: &AppState,
     principal: &Principal,
     id: &str,
     password: &str,
 ) -> Result<users::User, Problem> {
-    let user = users::get(&state.db, id).await?.ok_or_else(|| Problem::not_found("user"))?;
+    let mut conn = state.db.reader().await?;
+    let user = users::get(&mut conn, id).await?.ok_or_else(|| Problem::not_found("user"))?;
+    drop(conn);
+    if principal.behind == user.name {
+        return Err(Problem::conflict("your own password is changed with the present one, under /password"));
+    }
     check_new(&user.name, password).map_err(|must| Problem::invalid("password", must))?;
     let hash = state.hasher.hash(password).await?;
     let mut tx = state.db.begin().await?;

@@ -6,6 +6,7 @@ fn signed_in() -> Ctx {
     let user = UserBadge {
         name: "admin".into(),
         role: "Admin".into(),
+        may_operate: true,
         may_manage: false,
         may_add_hosts: true,
         may_freeze: true,

@@ -112,7 +112,7 @@ pub fn page(ctx: &Ctx, view: &AnalysesView) -> Page {
     })
     .collect();
     let head = html! { th { "When" } th { "About" } th { "What became of it" } th { "What it says" } th { "Model" } th.r { "Tokens" } th.r { "Cost" } };
-    let rows = html! { @for row in &view.rows { (row.draw(ctx.now_ms)) } };
+    let rows = html! { @for row in &view.rows { (row.draw(ctx)) } };
     Page::new(
         "Analyses",
         Fragment(html! {
@@ -130,11 +130,13 @@ pub fn page(ctx: &Ctx, view: &AnalysesView) -> Page {
 }
 
 impl Row {
-    fn draw(&self, now: i64) -> Markup {
+    fn draw(&self, ctx: &Ctx) -> Markup {
         let (state, words) = verdict(&self.verdict);
+        let when = format::when(ctx.now_ms, self.at_ms);
+        let may_read = ctx.user.as_ref().is_some_and(|user| user.may_operate);
         html! {
             tr {
-                td { a href={ (PATH) "/" (self.id) } { (format::when(now, self.at_ms)) } }
+                td { @if may_read { a href={ (PATH) "/" (self.id) } { (when) } } @else { (when) } }
                 td data-k="About" {
                     @if let Some(id) = self.incident { a href=(incident_href(id)) { (incident_name(id)) } " on " (self.host.name) } @else { "–" }
                 }

@@ -21,6 +21,7 @@ fn ctx(path: &str) -> Ctx {
         user: Some(UserBadge {
             name: "admin".into(),
             role: "Admin".into(),
+            may_operate: true,
             may_manage: true,
             may_add_hosts: true,
             may_freeze: true,

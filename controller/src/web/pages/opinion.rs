@@ -105,7 +105,7 @@ impl Note {
                     p class="small t2" { "It takes this for ordinary work. That closes nothing: what could run by itself now waits for a person." }
                 }
                 @if !self.rejects.is_empty() { (self.thrown_out()) }
-                (self.footer(ctx.now_ms))
+                (self.footer(ctx))
             }
         }
     }
@@ -181,7 +181,9 @@ impl Note {
         }
     }
 
-    fn footer(&self, now: i64) -> Markup {
+    fn footer(&self, ctx: &Ctx) -> Markup {
+        let now = ctx.now_ms;
+        let may_read = ctx.user.as_ref().is_some_and(|user| user.may_operate);
         let (prompt, answer) = self.tokens;
         html! {
             p class="tiny t3" {
@@ -192,7 +194,7 @@ impl Note {
                 @if !self.money.is_empty() { ", " (self.money) }
                 @if self.estimated { " (estimated)" }
                 ". It cannot act, and cannot lower the risk. "
-                a href={ "/analyses/" (self.id) } { "What was sent" }
+                @if may_read { a href={ "/analyses/" (self.id) } { "What was sent" } }
             }
         }
     }

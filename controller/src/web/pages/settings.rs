@@ -14,7 +14,8 @@ use maud::{Markup, html};
 use crate::web::admit::see_other;
 use crate::web::error::Problem;
 use crate::web::layout::{Ctx, Fragment, Page};
-use crate::web::widgets::{list, page_head};
+use crate::web::widgets::state::State;
+use crate::web::widgets::{icon_small, icons, list, note, page_head};
 
 use super::words;
 
@@ -49,6 +50,22 @@ pub fn tabs(ctx: &Ctx) -> Markup {
         .map(|(href, words, _)| (href.to_owned(), html! { (words) }, ctx.path.starts_with(href)))
         .collect();
     html! { nav class="below tabs" aria-label="Settings" { (list::segments("Settings", &tabs)) } }
+}
+
+/// What is shown this once, to be copied: a sentence, the text under an id, and the words of the button.
+#[must_use]
+pub fn shown_once(lead: Markup, id: &str, text: &str, copy: &str) -> Markup {
+    note::callout(
+        State::Ok,
+        html! {
+            div class="stack s" {
+                p { (lead) }
+                pre.term id=(id) tabindex="0" { (text) }
+                div { button type="button" class="btn s" data-copy={ "#" (id) } { (icon_small(icons::COPY)) span { (copy) } } }
+            }
+        },
+        None,
+    )
 }
 
 /// Leads to the first of the pages.

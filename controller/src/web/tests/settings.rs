@@ -94,6 +94,18 @@ async fn users_are_added_changed_and_told_of_and_the_last_admin_stays() {
 }
 
 #[tokio::test]
+async fn nobody_sets_their_own_password_without_the_present_one() {
+    let desk = Desk::of("admin").await;
+    let users = desk.see("/api/v1/users").await;
+    let users: serde_json::Value = serde_json::from_str(&users).unwrap();
+    let own = users["items"].as_array().unwrap().iter().find(|user| user["name"] == "admin").unwrap();
+    let path = format!("/settings/users/{}/password", own["id"].as_str().unwrap());
+    let answer = desk.post(&path, &[("password", "another-long-password")]).await;
+    assert!(answer.text().contains("present one"), "{}", answer.text());
+    assert_eq!(desk.web.sign_in("admin", "another-long-password").await.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
 async fn a_token_is_shown_once_works_and_is_revoked() {
     let desk = Desk::of("admin").await;
     let ci = [("name", "ci"), ("role", "viewer"), ("days", "30")];

@@ -52,9 +52,6 @@ pub(super) async fn store(
     row.error = outcome.error.as_ref().map(ToString::to_string);
     row.turns = u32::try_from(outcome.turns.len()).unwrap_or(u32::MAX);
     row.latency_ms = outcome.latency_ms;
-    if let Some(turn) = outcome.turns.iter().rfind(|turn| !turn.model.is_empty()) {
-        row.model.clone_from(&turn.model);
-    }
     let id = analyses::insert(&mut tx, &row).await?;
     let mut money = 0_u64;
     for turn in &outcome.turns {

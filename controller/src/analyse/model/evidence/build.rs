@@ -125,7 +125,13 @@ impl Maker<'_, '_> {
             "{handle} {kind} of {entity} {severity} confidence {} since {since} {state}{because}{by} rows {rows}",
             finding.confidence
         );
-        let shape = format!("{handle} {kind} {entity} {severity} {state}{because} {culprit:?}");
+        // By name, too: an answer about another one's process is no answer here.
+        let who = match &finding.culprit {
+            Some(Culprit::Unit { unit, .. }) => unit.as_str(),
+            Some(Culprit::Process { comm, .. }) => comm.as_str(),
+            Some(Culprit::Diffuse { .. }) | None => "",
+        };
+        let shape = format!("{handle} {kind} {entity} {severity} {state}{because} {culprit:?} {who}");
         Shown {
             handle,
             fingerprint: finding.fingerprint(),

@@ -62,14 +62,15 @@ fn a_wrong_form_is_named_exactly() {
         assert_eq!(of(&wrapped).rejects, [], "{wrapped}");
     }
     for (text, says) in [
-        ("", "not one JSON object"),
-        ("I cannot help", "not one JSON object"),
-        (&answer[..answer.len() / 2], "not one JSON object"),
+        ("", "no JSON object"),
+        ("I cannot help", "no JSON object"),
+        (&answer[..answer.len() / 2], "not valid JSON"),
         (&answer.replace("\"medium\"", "\"none\""), "unknown variant"),
         (&answer.replace("\"reads\"", "\"more\":1,\"reads\""), "unknown field"),
         (&answer.replace("\"reads\":[],", ""), "missing field"),
-        (&answer.replace(":88", ":NaN"), "not one JSON object"),
-        (&answer.replace("\"verdict\"", "\"verdict\":\"benign\",\"verdict\""), "duplicate field"),
+        (&answer.replace(":88", ":NaN"), "not valid JSON"),
+        (&answer.replace("\"verdict\"", "\"verdict\":\"benign\",\"verdict\""), "not valid JSON"),
+        (&format!("{answer}\n{}", answer.replace("\"medium\"", "\"high\"")), "more than one JSON object"),
     ] {
         let judged = of(text);
         assert_eq!(codes(&judged), ["form"], "{text}");

@@ -19,7 +19,7 @@ use crate::web::peer::Client;
 use crate::web::state::AppState;
 use crate::web::widgets::form::{Choice, Field, Select};
 use crate::web::widgets::state::{State, chip};
-use crate::web::widgets::{card, form, format, icon_small, icons, list, note};
+use crate::web::widgets::{card, form, format, icons, list, note};
 
 const PATH: &str = "/settings/enrolment";
 /// Tokens that are shown: the newest.
@@ -55,16 +55,12 @@ pub fn page(ctx: &Ctx, view: &EnrolmentView) -> Page {
 }
 
 fn shown_once(ctx: &Ctx, made: &MadeEnrolment) -> Markup {
-    note::callout(
-        State::Ok,
-        html! {
-            div class="stack s" {
-                p { b { "Run this on each host, as root or with sudo." } " It is shown once and works until " (format::full(ctx.now_ms, made.expires_at)) "." }
-                pre.term tabindex="0" #line { (made.command) }
-                div { button type="button" class="btn s" data-copy="#line" { (icon_small(icons::COPY)) span { "Copy the line" } } }
-            }
-        },
-        None,
+    let until = format::full(ctx.now_ms, made.expires_at);
+    super::shown_once(
+        html! { b { "Run this on each host, as root or with sudo." } " It is shown once and works until " (until) "." },
+        "line",
+        &made.command,
+        "Copy the line",
     )
 }
 

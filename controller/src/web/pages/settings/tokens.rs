@@ -20,7 +20,7 @@ use crate::web::layout::{Ctx, Page};
 use crate::web::state::AppState;
 use crate::web::widgets::form::{Choice, Field, Select};
 use crate::web::widgets::state::{State, chip};
-use crate::web::widgets::{card, form, format, icon_small, icons, list, note};
+use crate::web::widgets::{card, form, format, icons, list, note};
 
 const PATH: &str = "/settings/tokens";
 /// Most tokens that are shown.
@@ -54,16 +54,11 @@ pub fn page(ctx: &Ctx, view: &TokensView) -> Page {
 }
 
 fn shown_once(name: &str, text: &str) -> Markup {
-    note::callout(
-        State::Ok,
-        html! {
-            div class="stack s" {
-                p { b { "The token of " (name) "." } " Copy it now: it is not shown again." }
-                pre.term tabindex="0" #made { (text) }
-                div { button type="button" class="btn s" data-copy="#made" { (icon_small(icons::COPY)) span { "Copy the token" } } }
-            }
-        },
-        None,
+    super::shown_once(
+        html! { b { "The token of " (name) "." } " Copy it now: it is not shown again." },
+        "made",
+        text,
+        "Copy the token",
     )
 }
 

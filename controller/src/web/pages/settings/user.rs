@@ -71,7 +71,7 @@ fn password_card(ctx: &Ctx, own: bool, href: &str, fields: Markup) -> Markup {
 }
 
 async fn known(state: &AppState, id: &str) -> Result<User, Problem> {
-    users::get(&state.db, id).await?.ok_or_else(|| Problem::not_found("user"))
+    users::get(&mut *state.db.reader().await?, id).await?.ok_or_else(|| Problem::not_found("user"))
 }
 
 /// Shows the page.
