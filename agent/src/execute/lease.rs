@@ -30,6 +30,8 @@ pub(super) enum NoLease {
     InUse,
     /// It is gone, or another thing stands there now.
     Gone,
+    /// It may not be read.
+    Unreadable,
     /// The kernel does not tell.
     Untold(Errno),
 }
@@ -42,7 +44,7 @@ impl Lease {
         let file = openat(directory, name, flags, Mode::empty()).map_err(|e| match e {
             Errno::NOENT | Errno::LOOP | Errno::NXIO => NoLease::Gone,
             Errno::WOULDBLOCK | Errno::TXTBSY => NoLease::InUse,
-            other => NoLease::Untold(other),
+            _ => NoLease::Unreadable,
         })?;
         let stat = fstat(&file).map_err(NoLease::Untold)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
@@ -52,7 +54,8 @@ impl Lease {
         // SIGURG is ignored unless somebody asked for it.
         set(&file, F_SETSIG, libc::SIGURG).map_err(NoLease::Untold)?;
         match set(&file, libc::F_SETLEASE, libc::F_WRLCK) {
-            Ok(()) => Ok(Self { _file: file, stat }),
+            // Once more: only from here on does nobody write to it.
+            Ok(()) => Ok(Self { stat: fstat(&file).map_err(NoLease::Untold)?, _file: file }),
             Err(Errno::AGAIN) => Err(NoLease::InUse),
             Err(other) => Err(NoLease::Untold(other)),
         }
@@ -79,6 +82,7 @@ pub fn is_in_use(path: &Path) -> io::Result<bool> {
         Ok(_) => Ok(false),
         Err(NoLease::InUse) => Ok(true),
         Err(NoLease::Gone) => Err(io::ErrorKind::NotFound.into()),
+        Err(NoLease::Unreadable) => Err(io::ErrorKind::PermissionDenied.into()),
         Err(NoLease::Untold(e)) => Err(e.into()),
     }
 }

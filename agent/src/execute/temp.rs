@@ -234,15 +234,18 @@ impl Walk {
             && mount_of(directory) == Some(self.mount)
     }
 
+    /// The time of change cannot be set back by the file's owner, the time of modification can.
+    fn is_young(&self, stat: &Stat) -> bool {
+        stat.st_mtime > self.limits.before_s || stat.st_ctime > self.limits.before_s
+    }
+
     fn file(&mut self, directory: &OwnedFd, name: &CStr, stat: &Stat) {
         if stat.st_dev != self.device {
             self.counts.skipped += 1;
             return;
         }
-        // The time of change cannot be set back by the file's owner, the time of modification can.
-        if stat.st_mtime > self.limits.before_s || stat.st_ctime > self.limits.before_s {
-            self.counts.young += 1;
-            return;
+        if self.is_young(stat) {
+            return self.counts.young += 1;
         }
         let name_is_mark = MARKS.iter().any(|start| name.to_bytes().starts_with(start))
             || MARK_ENDS.iter().any(|end| name.to_bytes().ends_with(end));
@@ -256,6 +259,7 @@ impl Walk {
             Ok(lease) => lease,
             Err(NoLease::InUse) => return self.counts.open += 1,
             Err(NoLease::Gone) => return,
+            Err(NoLease::Unreadable) => return self.counts.errors += 1,
             Err(NoLease::Untold(why)) => {
                 self.untold = Some(why);
                 return self.counts.untold += 1;
@@ -264,6 +268,9 @@ impl Walk {
         // Swapped since it was looked at: what stands there now was not.
         if (lease.stat.st_dev, lease.stat.st_ino) != (stat.st_dev, stat.st_ino) || lease.stat.st_nlink > 1 {
             return self.counts.other += 1;
+        }
+        if self.is_young(&lease.stat) {
+            return self.counts.young += 1;
         }
         let bytes = u64::try_from(stat.st_blocks).unwrap_or_default().saturating_mul(512);
         if self.counts.bytes.saturating_add(bytes) > self.limits.max_bytes {

@@ -289,7 +289,9 @@ impl Server {
     }
 
     fn tell_all(&mut self) {
-        for event in self.core.unsaid() {
+        // With nobody there it stays unsaid: it is in no journal.
+        let unsaid = if self.peers.is_empty() { Vec::new() } else { self.core.unsaid() };
+        for event in unsaid {
             for peer in self.peers.values() {
                 let _ = peer.messages.try_send(FromExecutor::Event(event.clone()));
             }

@@ -14,7 +14,8 @@ use sysop_common::metric;
 use super::read::{ReadError, read_once};
 use super::sensor::{Cycle, Output, Sensor};
 
-/// An answer that takes longer is none.
+/// A question without an answer at the look after this long has failed. One that comes before that look, however
+/// late, is taken.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Name servers that the resolver library asks.
 const SERVERS: usize = 3;
@@ -63,7 +64,8 @@ impl Dns {
     fn settle(&mut self, elapsed: Duration) {
         let Some(mut asked) = self.asked.take() else { return };
         let mut answer = [0; 512];
-        loop {
+        // Bounded: whoever sends what is no answer must not hold up the look.
+        for _ in 0..32 {
             match asked.socket.recv(&mut answer) {
                 Ok(length) => match verdict(answer.get(..length).unwrap_or_default(), asked.id) {
                     Some(good) => return self.count(good),

@@ -180,7 +180,7 @@ impl Layout {
             text.and_then(|text| Some((None, number(text.trim().as_bytes())?)))
         };
         let hit = events.filter(|(high, max)| high.unwrap_or(0) > 0 || *max > 0);
-        if hit.is_some() && group.memory != hit {
+        if hit.is_some() {
             let files: &[&str] =
                 if self.unified { &["memory.high", "memory.max"] } else { &["memory.limit_in_bytes"] };
             let limit = |file: &&str| {

@@ -24,7 +24,6 @@ const JOURNAL: &str = "journal";
 pub(super) struct Logs {
     journals: [PathBuf; 2],
     folder: PathBuf,
-    /// Label of plain files begins here instead of at the root under test.
     files: BTreeMap<PathBuf, File>,
     journal: Option<u64>,
 }
@@ -52,27 +51,27 @@ impl Logs {
         let mut listed: BTreeMap<PathBuf, Option<String>> = BTreeMap::new();
         let mut any = false;
         for journal in &self.journals {
-            for machine in names(journal) {
+            for machine in names(journal, |_| true) {
                 any = true;
-                let active = |path: &PathBuf| is_active_journal(path);
-                listed.extend(names(&machine).into_iter().filter(active).map(|path| (path, None)));
+                listed.extend(names(&machine, is_active_journal).into_iter().map(|path| (path, None)));
             }
         }
         if any && self.journal.is_none() {
             self.journal = Some(0);
         }
-        let plain = names(&self.folder).into_iter().filter(|path| is_plain_log(path));
-        for path in plain {
+        for path in names(&self.folder, is_plain_log) {
             let name = path.file_name().map(|name| name.as_encoded_bytes()).unwrap_or_default();
             let label = clean(&[b"/var/log/", name].concat());
             listed.insert(path, Some(label));
         }
         self.files.retain(|path, _| listed.contains_key(path));
+        // Of more than are looked at, one that comes new may have been there all along.
+        let known = first || listed.len() > MAX_FILES;
         for (path, label) in listed.into_iter().take(MAX_FILES) {
-            if self.files.contains_key(&path) {
+            if self.files.contains_key(&path) || self.files.len() >= MAX_FILES {
                 continue;
             }
-            let size = if first { size_of(&path).unwrap_or(0) } else { 0 };
+            let size = if known { size_of(&path).unwrap_or(0) } else { 0 };
             self.files.insert(path, File { label, size, grown: 0 });
         }
     }
@@ -93,10 +92,11 @@ impl Logs {
     }
 }
 
-/// Files in a folder, as far as it can be read.
-fn names(folder: &Path) -> Vec<PathBuf> {
+/// Files of a kind in a folder, as far as it can be read.
+fn names(folder: &Path, wanted: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
-    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).take(MAX_FILES * 4).collect();
+    let paths = entries.flatten().map(|entry| entry.path()).filter(|path| wanted(path));
+    let mut paths: Vec<PathBuf> = paths.take(MAX_FILES * 4).collect();
     paths.sort();
     paths
 }

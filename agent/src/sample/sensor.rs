@@ -1,6 +1,7 @@
 //! What a sensor is: something that looks at one part of the host and may fail alone.
 //!
-//! A sensor may read files below its roots, use system calls and local sockets. It never runs a
+//! A sensor may read files below its roots, use system calls and local sockets, and ask the
+//! host's own name servers. It never runs a
 //! command, never needs root, never writes. What it may not see it reports as not observed.
 
 use std::time::Duration;

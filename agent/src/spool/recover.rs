@@ -114,10 +114,26 @@ pub(super) fn open(
     (Spool { shared }, writer)
 }
 
+/// Waits for a host that is out of descriptors or memory, which passes, for five seconds: what it could not
+/// read would be taken for lost, and be let go of once that is acknowledged.
+#[expect(clippy::disallowed_methods, reason = "at the start nothing else runs on this thread")]
+fn patiently<T>(mut read: impl FnMut() -> std::io::Result<T>) -> std::io::Result<T> {
+    let mut tries = 0;
+    loop {
+        match read() {
+            Err(error) if segment::passes(&error) && tries < 100 => {
+                tries += 1;
+                std::thread::sleep(std::time::Duration::from_millis(50));
+            }
+            done => return done,
+        }
+    }
+}
+
 /// The newer of the two slots that are good.
 fn read_state(disk: &dyn Disk, host: HostId) -> (u64, Vec<EpochInfo>) {
     let mut bytes = vec![0; 2 * STATE_SLOT];
-    let read = disk.read_at(STATE, 0, &mut bytes).unwrap_or_default();
+    let read = patiently(|| disk.read_at(STATE, 0, &mut bytes)).unwrap_or_default();
     bytes.truncate(read);
     let slots = bytes.chunks(STATE_SLOT).filter_map(|slot| format::get_state(slot, host));
     slots.max_by_key(|(counter, _)| *counter).unwrap_or_default()
@@ -125,7 +141,7 @@ fn read_state(disk: &dyn Disk, host: HostId) -> (u64, Vec<EpochInfo>) {
 
 fn read_gaps(disk: &dyn Disk, host: HostId) -> Vec<Option<StoredGap>> {
     let mut bytes = vec![0; GAP_SLOT * GAP_SLOTS];
-    let read = disk.read_at(GAPS, 0, &mut bytes).unwrap_or_default();
+    let read = patiently(|| disk.read_at(GAPS, 0, &mut bytes)).unwrap_or_default();
     bytes.truncate(read);
     let mut slots: Vec<Option<StoredGap>> =
         bytes.chunks(GAP_SLOT).enumerate().map(|(at, slot)| StoredGap::get(slot, host, at)).collect();
@@ -150,7 +166,7 @@ fn read_segments(disk: &dyn Disk, files: Vec<(String, u64)>, host: HostId) -> (V
     let next = seals.last().map_or(1, |(seal, _)| seal.number.saturating_add(1));
     let mut segments: Vec<Segment> = Vec::new();
     for (seal, len) in &seals {
-        match segment::scan(disk, *seal, *len, false) {
+        match patiently(|| segment::scan(disk, *seal, *len, false)) {
             Ok(Some(segment)) => segments.push(segment),
             Ok(None) => set_aside(disk, seal),
             Err(e) => {
@@ -164,7 +180,8 @@ fn read_segments(disk: &dyn Disk, files: Vec<(String, u64)>, host: HostId) -> (V
         let last = match next {
             Some(next) => Some((Seq(next.first.0.0.saturating_sub(1)).max(segment.first.0), next.first.1)),
             None => {
-                segment::scan(disk, segment.seal, segment.len, true).ok().flatten().map(|whole| whole.last)
+                let whole = patiently(|| segment::scan(disk, segment.seal, segment.len, true));
+                whole.ok().flatten().map(|whole| whole.last)
             }
         };
         segments[at].last = last.unwrap_or(segment.first);

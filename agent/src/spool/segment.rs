@@ -136,8 +136,7 @@ impl Reader {
     /// Notes that what comes before `end` could not be read.
     fn fail(&mut self, error: &io::Error, end: u64) {
         let gone = error.kind() == io::ErrorKind::NotFound;
-        // A host that is out of descriptors or memory says nothing about the disk.
-        if !matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)) {
+        if !passes(error) {
             self.failed += 1;
         }
         if gone || self.failed >= TRIES {
@@ -146,6 +145,11 @@ impl Reader {
             self.failed = 0;
         }
     }
+}
+
+/// Whether an error passes by itself: a host that is out of descriptors or memory says nothing about the disk.
+pub(super) fn passes(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
 }
 
 /// A sample with its schema; a schema is remembered and yields nothing.

@@ -44,7 +44,7 @@ pub(super) struct Deleted {
 struct Round {
     seen: HashSet<(Device, u64)>,
     devices: BTreeMap<Device, u64>,
-    holders: BTreeMap<u32, u64>,
+    holders: BTreeMap<(Device, u32), u64>,
 }
 
 #[derive(Debug, Default)]
@@ -120,7 +120,7 @@ impl Round {
             if self.seen.insert((device, stat.stx_ino)) {
                 let bytes = stat.stx_blocks.saturating_mul(BLOCK);
                 *self.devices.entry(device).or_default() += bytes;
-                *self.holders.entry(pid).or_default() += bytes;
+                *self.holders.entry((device, pid)).or_default() += bytes;
             }
         }
         looked
@@ -133,19 +133,31 @@ impl Round {
         }
         let mut file = KeptFile::new(mountinfo.to_owned());
         let known = file.read().and_then(|text| mounts::parse(text, MAX_MOUNTS)).unwrap_or_default();
-        let label =
-            |device: &Device| known.iter().find(|mount| mount.dev == *device).map(|m| m.label.clone());
+        // Files of some file systems (btrfs) carry another device than their mount's line does.
+        let same = |mount: &mounts::Mount, device: &Device| {
+            let stat = || rustix::fs::stat(&mount.path).ok();
+            let of = |stat: rustix::fs::Stat| {
+                (rustix::fs::major(stat.st_dev), rustix::fs::minor(stat.st_dev)) == *device
+            };
+            mount.dev == *device || (!mount.remote && stat().is_some_and(of))
+        };
+        let label = |device: &Device| known.iter().find(|m| same(m, device)).map(|m| m.label.clone());
         let devices = self.devices.iter().filter(|(_, bytes)| worth(bytes));
-        let mut mounts: Vec<_> =
-            devices.filter_map(|(device, bytes)| Some((label(device)?, *bytes))).collect();
+        let shown: BTreeMap<Device, (String, u64)> =
+            devices.filter_map(|(device, bytes)| Some((*device, (label(device)?, *bytes)))).collect();
+        let mut mounts: Vec<_> = shown.values().cloned().collect();
         mounts.sort();
-        let mut holders: Vec<_> = self.holders.into_iter().filter(|(_, bytes)| worth(bytes)).collect();
+        // What is in no mount is shared memory, and nobody's disk.
+        let mut sums: BTreeMap<u32, u64> = BTreeMap::new();
+        for ((device, pid), bytes) in &self.holders {
+            if shown.contains_key(device) {
+                *sums.entry(*pid).or_default() += bytes;
+            }
+        }
+        let mut holders: Vec<_> = sums.into_iter().filter(|(_, bytes)| worth(bytes)).collect();
         holders.sort_by_key(|(pid, bytes)| (std::cmp::Reverse(*bytes), *pid));
         holders.truncate(HOLDERS);
         holders.sort_unstable();
-        if mounts.is_empty() {
-            holders.clear();
-        }
         Told { mounts, holders }
     }
 }
@@ -172,10 +184,25 @@ mod tests {
         let folder = open_folder(Path::new("/proc")).unwrap();
         let mut round = Round::default();
         assert!(round.process(&folder, std::process::id()) >= 2);
-        let held = round.holders.get(&std::process::id()).copied().unwrap_or(0);
+        let held = round
+            .holders
+            .iter()
+            .filter(|((_, pid), _)| *pid == std::process::id())
+            .map(|(_, bytes)| bytes)
+            .sum::<u64>();
         // Other tests hold files of their own.
         assert!((1 << 20..32 << 20).contains(&held), "{held}");
         assert_eq!(round.devices.values().sum::<u64>(), held);
+        // A holder of shared memory, which is in no mount, is not named for a disk.
+        let here = (u32::MAX, 1);
+        let known = *round.devices.keys().next().unwrap();
+        let crowded = Round {
+            devices: BTreeMap::from([(here, 4 * WORTH), (known, 2 * WORTH)]),
+            holders: BTreeMap::from([((here, 7), 4 * WORTH), ((known, 8), 2 * WORTH)]),
+            ..Round::default()
+        };
+        let told = crowded.tell(Path::new("/proc/self/mountinfo"));
+        assert!(told.holders.iter().all(|(pid, _)| *pid == 8), "{:?}", told.holders);
         // Too little to be told.
         let told = round.tell(Path::new("/proc/self/mountinfo"));
         assert!(told.mounts.iter().all(|(_, bytes)| *bytes >= WORTH));

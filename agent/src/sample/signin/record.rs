@@ -1,4 +1,4 @@
-//! One record of `utmp(5)` as glibc writes it.
+//! One record of `utmp(5)` as glibc writes it on x86-64 and aarch64, for which the agent is built.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
