@@ -20,19 +20,21 @@ pub(crate) struct Case {
     pub(crate) outcome: Outcome,
     /// Seconds it took, where its runner says so.
     pub(crate) seconds: Option<f64>,
+    /// Failed first and passed on its second try.
+    pub(crate) unsteady: bool,
 }
 
 impl Case {
     pub(crate) fn passed(name: impl Into<String>) -> Self {
-        Self { name: name.into(), outcome: Outcome::Passed, seconds: None }
+        Self { name: name.into(), outcome: Outcome::Passed, seconds: None, unsteady: false }
     }
 
     pub(crate) fn failed(name: impl Into<String>) -> Self {
-        Self { name: name.into(), outcome: Outcome::Failed, seconds: None }
+        Self { name: name.into(), outcome: Outcome::Failed, seconds: None, unsteady: false }
     }
 
     pub(crate) fn skipped(name: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self { name: name.into(), outcome: Outcome::Skipped(reason.into()), seconds: None }
+        Self { name: name.into(), outcome: Outcome::Skipped(reason.into()), seconds: None, unsteady: false }
     }
 
     /// Gives a reason to a case that was skipped without one.
@@ -95,6 +97,7 @@ pub(crate) fn save(results: &[SuiteResult], path: &Path) -> Result<()> {
             };
             serde_json::json!({
                 "suite": suite, "name": case.name, "result": result, "seconds": case.seconds, "reason": reason,
+                "unsteady": case.unsteady,
             })
         })
         .collect();

@@ -103,6 +103,9 @@ fn conclude(results: &[SuiteResult]) -> ExitCode {
     for result in results {
         for case in &result.cases {
             match &case.outcome {
+                Outcome::Passed if case.unsteady => {
+                    println!("unsteady: {}: {} (passed on its second try)", result.suite, case.name);
+                }
                 Outcome::Passed => {}
                 Outcome::Failed => println!("failed: {}: {}", result.suite, case.name),
                 Outcome::Skipped(reason) => println!("skipped: {}: {} ({reason})", result.suite, case.name),

@@ -62,6 +62,12 @@ impl Parser {
 fn nextest(line: &str) -> Option<Case> {
     let (status, rest) = line.trim_start().split_once(" [")?;
     let (time, rest) = rest.split_once("] ")?;
+    // `TRY 1 FAIL` is followed by another try, whose line counts.
+    let (again, status) = match status.strip_prefix("TRY ").map(|tried| tried.split_once(' ')) {
+        Some(Some(("1", _)) | None) => return None,
+        Some(Some((_, status))) => (true, status),
+        None => (false, status),
+    };
     let outcome = match status {
         "PASS" | "LEAK" => Outcome::Passed,
         "SKIP" => Outcome::Skipped(String::new()),
@@ -75,7 +81,8 @@ fn nextest(line: &str) -> Option<Case> {
         None => rest,
     };
     let seconds = time.trim().trim_end_matches('s').parse().ok();
-    Some(Case { name: name.trim().to_owned(), outcome, seconds })
+    let unsteady = again && outcome == Outcome::Passed;
+    Some(Case { name: name.trim().to_owned(), outcome, seconds, unsteady })
 }
 
 /// `test name ... ok`, at the start of a line: deeper ones are a failed test's own output.
@@ -139,6 +146,15 @@ mod tests {
         let cases = parse(None, libtest, false);
         assert_eq!(Tally::of(&cases), Tally { passed: 1, failed: 1, skipped: 1 });
         assert_eq!(cases[2].outcome, Outcome::Skipped("needs root".to_owned()));
+    }
+
+    #[test]
+    fn a_second_try_counts_and_is_named() {
+        let lines = "  TRY 1 FAIL [ 0.1s] (1/2) nx a\n  TRY 2 PASS [ 0.1s] (1/2) nx a\n  TRY 1 FAIL [ 0.1s] (2/2) nx b\n\
+                     TRY 2 FAIL [ 0.1s] (2/2) nx b\n  Summary [ 0.1s] 2 tests run: 1 passed (1 flaky), 1 failed, 0 skipped";
+        let cases = parse(None, lines, false);
+        assert_eq!(Tally::of(&cases), Tally { passed: 1, failed: 1, skipped: 0 });
+        assert_eq!((cases[0].unsteady, cases[1].unsteady), (true, false));
     }
 
     #[test]

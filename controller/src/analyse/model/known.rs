@@ -96,6 +96,11 @@ pub async fn probe_now(
     let probed = probe(client, clock.now().0).await?;
     spent(&probed);
     client.set_profile(probed.profile.clone());
+    let row = Row { of: of(client.settings()), profile: probed.profile.clone() };
+    let text = serde_json::to_string(&row).map_err(|e| StoreError::corrupt("model.profile", e))?;
+    let mut tx = db.begin().await?;
+    settings::set(&mut tx, ROW, &text, clock.now()).await?;
+    tx.commit().await?;
     tracing::info!(
         server = probed.profile.server.name(),
         level = ?probed.profile.level,
@@ -103,11 +108,6 @@ pub async fn probe_now(
         notes = ?probed.profile.notes,
         "probed what the model's server can do"
     );
-    let row = Row { of: of(client.settings()), profile: probed.profile.clone() };
-    let text = serde_json::to_string(&row).map_err(|e| StoreError::corrupt("model.profile", e))?;
-    let mut tx = db.begin().await?;
-    settings::set(&mut tx, ROW, &text, clock.now()).await?;
-    tx.commit().await?;
     Ok(probed)
 }
 
