@@ -82,7 +82,7 @@ pub enum EnrolError {
     },
     /// Its certificate is not the one that was announced.
     #[error(
-        "controller {address} is not the one that was announced: {reason}; copy the line from \"Add host\" again, and if that does not help, somebody is in between"
+        "whoever answers at {address} is not the controller whose fingerprint was given ({reason}); copy the line from \"Add host\" again, and if it still fails, somebody is in between: stop and find out who"
     )]
     NotTheController {
         /// Where it should be.

@@ -68,7 +68,10 @@ impl Sources {
             Ok(text) => text,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound && !must => String::new(),
             Err(e) => {
-                return Err(ConfigError::new(path.display().to_string(), format!("cannot be read: {e}")));
+                return Err(ConfigError::new(
+                    path.display().to_string(),
+                    format!("cannot be read: {e}; check the path given with --config and who may read it"),
+                ));
             }
         };
         let file = parse(&text, &path)?;

@@ -41,6 +41,14 @@ impl Person {
         Self { principal: format!("token:{name}"), name: made_by.to_owned(), role }
     }
 
+    /// Who it was, to be read later: `ann`, or `ann, by token ci`.
+    fn shown(&self) -> String {
+        match self.principal.strip_prefix("token:") {
+            Some(token) => format!("{}, by token {token}", self.name),
+            None => self.name.clone(),
+        }
+    }
+
     pub(super) fn needs(&self, role: Role) -> Result<(), DecideError> {
         if self.role >= role { Ok(()) } else { Err(DecideError::Forbidden) }
     }
@@ -108,7 +116,7 @@ pub async fn approve(ctx: &Ctx, id: OrderId, person: &Person) -> Result<Run, Dec
     let mut next = run.clone();
     next.state = RunState::Approved;
     next.origin = Origin::Person;
-    next.decided_by = Some(person.name.clone());
+    next.decided_by = Some(person.shown());
     next.decided_at = Some(now);
     next.expires_at = Some(now.plus(APPROVED_LIFE_MS));
     next.updated_at = now;
@@ -154,7 +162,7 @@ pub async fn reject(ctx: &Ctx, id: OrderId, person: &Person, why: &str) -> Resul
     }
     let mut next = run.clone();
     next.state = RunState::Rejected;
-    next.decided_by = Some(person.name.clone());
+    next.decided_by = Some(person.shown());
     next.decided_at = Some(now);
     next.finished_at = Some(now);
     next.updated_at = now;
@@ -235,6 +243,13 @@ async fn new_run(
             "the host's agent does not know {name}; update the agent"
         )));
     }
+    if scene.host.last_seen.0 > 0 && !scene.host.grants.executor {
+        return Err(DecideError::Conflict(
+            "the host runs no executor, since its owner enabled monitoring only: nothing can be done there \
+             before its owner starts sysop-agent-executor.service on it"
+                .to_owned(),
+        ));
+    }
     let mut attempt = 1;
     if let Some(id) = start.incident {
         let incident = incidents::get(&mut *tx, id).await?.filter(|found| found.host == Some(start.host));
@@ -248,11 +263,11 @@ async fn new_run(
     let may = risk.risk < Risk::High;
     let mut reason = cut(&start.reason);
     if reason.is_empty() {
-        reason = format!("started by {}", person.name);
+        reason = format!("started by {}", person.shown());
     }
     if !may {
         reason = format!("{reason}. Waits, since {}", Denied::NeedsSignature);
-    } else if scene.host.grants.executor {
+    } else {
         let user = scene.process_user(&start.action);
         if !policy::granted(&scene.host.grants, &start.action, user.as_deref(), false) {
             let line = policy::policy_line(&start.action);
@@ -272,7 +287,7 @@ async fn new_run(
         origin: Origin::Person,
         reason,
         created_by: person.name.clone(),
-        decided_by: may.then(|| person.name.clone()),
+        decided_by: may.then(|| person.shown()),
         expires_at: may.then(|| now.plus(APPROVED_LIFE_MS)),
         request_key,
     })
@@ -293,14 +308,14 @@ pub async fn cancel_run(ctx: &Ctx, id: OrderId, person: &Person) -> Result<Run, 
     let mut tx = ctx.db.begin().await?;
     let run = run_of(&mut tx, id).await?;
     let mut next = run.clone();
-    next.cancel_by = Some(person.name.clone());
+    next.cancel_by = Some(person.shown());
     next.cancel_at = Some(now);
     next.updated_at = now;
     let word = match run.state {
         RunState::Proposed | RunState::AwaitingApproval | RunState::Approved => {
             next.state = RunState::Cancelled;
             next.finished_at = Some(now);
-            next.detail = format!("cancelled by {} before it was sent", person.name);
+            next.detail = format!("cancelled by {} before it was sent", person.shown());
             "cancelled"
         }
         RunState::Claimed | RunState::Sent | RunState::Accepted => "cancel_requested",

@@ -27,6 +27,9 @@ pub struct Claim(#[expect(dead_code, reason = "the lock ends with the descriptor
 /// When it cannot be written, or another process has it.
 pub fn claim(path: &Path) -> Result<Claim, FolderError> {
     let unusable = |source| FolderError::Unusable { path: path.to_owned(), source };
+    if std::fs::symlink_metadata(path).is_ok_and(|found| found.is_file()) {
+        return Err(unusable(io::Error::new(io::ErrorKind::NotADirectory, "it is a file")));
+    }
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unusable)?;
     let lock =
         OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path.join("lock"));
@@ -56,5 +59,7 @@ mod tests {
     fn a_folder_that_cannot_be_made_is_named_with_the_remedy() {
         let text = claim(Path::new("/proc/none/data")).unwrap_err().to_string();
         assert!(text.contains("/proc/none/data") && text.contains("--data-dir"), "{text}");
+        let text = claim(Path::new("/etc/hostname")).unwrap_err().to_string();
+        assert!(text.contains("/etc/hostname cannot be used: it is a file; choose"), "{text}");
     }
 }

@@ -51,13 +51,15 @@ impl Problem {
     pub fn invalid(field: impl Into<String>, must: impl std::fmt::Display) -> Self {
         let field = field.into();
         let problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", format!("{field} {must}"));
-        Self { field: Some(field), ..problem }
+        let remedy = format!("correct {field} and send it again; /api/openapi.json has its form");
+        Self { field: Some(field), ..problem }.remedy(remedy)
     }
 
     /// The request cannot be read at all.
     #[must_use]
     pub fn malformed(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "malformed", detail)
+            .remedy("compare the request with /api/openapi.json")
     }
 
     /// The body is not of the type that is read here.
@@ -65,12 +67,14 @@ impl Problem {
     pub fn media_type(wanted: &'static str) -> Self {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", format!("the body must be {wanted}"))
             .about("content-type")
+            .remedy(format!("send Content-Type: {wanted}"))
     }
 
     /// The body or a header is larger than is read.
     #[must_use]
     pub fn too_large(most: usize) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", format!("the body has more than {most} bytes"))
+            .remedy("send less at once")
     }
 
     /// Nobody is signed in.
@@ -88,6 +92,7 @@ impl Problem {
     #[must_use]
     pub fn forbidden(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
+            .remedy("ask somebody whose role allows it, or use a token of theirs")
     }
 
     /// It does not come from a page of ours.
@@ -101,6 +106,7 @@ impl Problem {
     #[must_use]
     pub fn not_found(what: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-found", format!("{what} not found"))
+            .remedy("check the address; the lists of pages and API name what there is")
     }
 
     /// The address has no such method.
@@ -114,19 +120,22 @@ impl Problem {
     #[must_use]
     pub fn conflict(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "conflict", detail)
+            .remedy("read it again as it is now, then decide anew")
     }
 
     /// Too much at once.
     #[must_use]
     pub fn too_many(detail: impl Into<String>, seconds: u32) -> Self {
-        let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many", detail);
+        let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many", detail)
+            .remedy(format!("try again in {seconds} s"));
         Self { retry_after: Some(seconds), ..problem }
     }
 
     /// Something that is needed is not there at the moment.
     #[must_use]
     pub fn unavailable(detail: impl Into<String>) -> Self {
-        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail);
+        let problem =
+            Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail).remedy("try again in 2 s");
         Self { retry_after: Some(2), ..problem }
     }
 

@@ -194,10 +194,20 @@ impl EnrolLine {
                     span class="small t2" { "Good for one host, " b.num data-left=(self.expires_ms) { (format!("{}:{:02}", left / 60, left % 60)) } " left" }
                 }
                 p class="small t3" { "The token is shown only now. The host must reach " code { (self.controller) } ", UDP or TCP." }
+                @if is_loopback(&self.controller) {
+                    p class="small row-x top" { (shape_named(State::Warn, Size::Small, "Note")) span { "Agents are taken only from this machine. For others, start the controller with " code { "--agents-listen 0.0.0.0:8443 --agents-address NAME:8443" } "." } }
+                }
             }
         };
         card("enrol", "Run this on the host", html! {}, body)
     }
+}
+
+/// Whether only this machine reaches the address.
+fn is_loopback(address: &str) -> bool {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let ip: Option<std::net::IpAddr> = host.trim_matches(['[', ']']).parse().ok();
+    host == "localhost" || ip.is_some_and(|ip| ip.is_loopback())
 }
 
 /// The waiting card; also the fragment that asks for itself until the host is there.

@@ -26,6 +26,8 @@ pub struct ModelView {
     pub state: ModelState,
     /// What is wrong with a setting that was just sent.
     pub problem: Option<(String, String)>,
+    /// What was typed, when it was not taken.
+    pub typed: Vec<(&'static str, String)>,
     /// What came of a try.
     pub tried: Option<Tried>,
     /// Of today.
@@ -65,6 +67,7 @@ pub async fn fill(state: &AppState, principal: &Principal) -> Result<ModelView, 
     Ok(ModelView {
         state: state.models.state(),
         problem: None,
+        typed: Vec::new(),
         tried: None,
         today: model_costs::of_day(&mut *state.db.reader().await?, day(now)).await?,
         days: model_costs::by_day(&state.db, day(now.plus(-6 * DAY_MS))).await?,

@@ -78,11 +78,14 @@ pub async fn change(
     frame: Frame,
     Form(form): Form<SettingsForm>,
 ) -> Result<Response, Problem> {
-    match state.models.change(form.change(), &principal.actor()).await {
+    let change = form.change();
+    let typed: Vec<_> = change.values.iter().filter(|(name, _)| *name != "api_key").cloned().collect();
+    match state.models.change(change, &principal.actor()).await {
         Ok(()) => Ok(see_other(PATH)),
         Err(ModelsError::Invalid { field, problem }) => {
             let mut view = fill(&state, &principal).await?;
             view.problem = Some((field.to_owned(), problem));
+            view.typed = typed;
             let answer = page(&frame.ctx, &view).status(StatusCode::UNPROCESSABLE_ENTITY);
             Ok(answer.answer(&frame.ctx, &frame.headers))
         }

@@ -108,7 +108,8 @@ fn field(view: &ModelView, setting: &Setting, label: &str, hint: &str) -> Markup
     let error = view.problem.as_ref().filter(|(field, _)| field == setting.name).map(|(_, problem)| problem);
     let secret = setting.name == "api_key";
     let below = format!("{}-below", setting.name);
-    let value = if setting.here { setting.value.as_str() } else { "" };
+    let typed = view.typed.iter().find(|(name, _)| *name == setting.name).map(|(_, value)| value.as_str());
+    let value = typed.unwrap_or(if setting.here { setting.value.as_str() } else { "" });
     html! {
         div.field {
             label.lab for=(setting.name) { (label) }
