@@ -177,11 +177,11 @@ async fn enrolment_over_either_transport_and_each_way_in_which_it_fails() {
 
     let wrong_pin = Enrolment { ca: Digest([7; 32]), ..good.clone() };
     let error = enrol(wrong_pin.clone()).await.unwrap_err().to_string();
-    assert!(error.contains("is not the one that was announced"), "{error}");
+    assert!(error.contains("whose fingerprint was given"), "{error}");
     stub.set(|k| &k.udp, true);
     let tcp = stub.count(|k| &k.tcp_accepted);
     let error = enrol(wrong_pin).await.unwrap_err().to_string();
-    assert!(error.contains("is not the one that was announced"), "{error}");
+    assert!(error.contains("whose fingerprint was given"), "{error}");
     assert_eq!(stub.count(|k| &k.tcp_accepted), tcp, "the other transport was tried");
     stub.set(|k| &k.udp, false);
     let spent = Enrolment { token: "spent".into(), ..good.clone() };

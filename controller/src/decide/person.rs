@@ -245,8 +245,8 @@ async fn new_run(
     }
     if scene.host.last_seen.0 > 0 && !scene.host.grants.executor {
         return Err(DecideError::Conflict(
-            "the host runs no executor, since its owner enabled monitoring only: nothing can be done there \
-             before its owner starts sysop-agent-executor.service on it"
+            "the host runs no executor: nothing can be done there before its owner enables it on the host, with \
+             systemctl enable --now sysop-executor.socket"
                 .to_owned(),
         ));
     }

@@ -133,7 +133,7 @@ fn a_token_is_good_for_one_host(fleet: &Fleet) -> Result<()> {
         })
         .collect();
     let refused = stranger.run(&["sh", "-c", &format!("{before}sha256:{other}")])?;
-    ensure!(!refused.success() && refused.stderr.contains("not the one that was announced"), "{refused:?}");
+    ensure!(!refused.success() && refused.stderr.contains("whose fingerprint was given"), "{refused:?}");
     ensure!(
         !stranger.run(&["test", "-e", "/etc/sysop/trust/ca.pem"])?.success(),
         "a refused host has an identity"
