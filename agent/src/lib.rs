@@ -15,6 +15,7 @@ pub mod guard;
 pub mod identity;
 pub mod journal;
 pub mod link;
+pub mod probe;
 pub mod query;
 pub mod run;
 pub mod sample;

@@ -119,6 +119,8 @@ categories! {
     MustRun "must_run";
     /// A probe of an operator's fails.
     ProbeFailed "probe_failed";
+    /// A certificate that an operator's probe looks at has ended, or will soon.
+    CertificateExpiry "certificate_expiry";
     /// A rule of an operator's holds.
     RuleBreached "rule_breached";
     /// A host sends nothing any more.

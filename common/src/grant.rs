@@ -20,6 +20,9 @@ pub struct Grants {
     pub executor: bool,
     /// Digest of the policy file, so that a change shows.
     pub digest: Option<Digest>,
+    /// Patterns of targets that the collector probes.
+    #[serde(default)]
+    pub probes: Vec<String>,
 }
 
 /// One allowed action.

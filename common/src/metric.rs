@@ -63,6 +63,8 @@ pub enum Label {
     Job,
     /// `journal`, or the path of a log file.
     Log,
+    /// Number of a probe.
+    Probe,
 }
 
 /// A metric's definition.
@@ -226,6 +228,13 @@ metrics! {
     221 TCP_INBOUND_FROM "tcp.inbound.from" Count Gauge 1 Source;
     // growth of logs
     230 LOG_BYTES "log.bytes" Bytes Counter 1 Log;
+    // probes that this host runs, as they stood after the last try: numbers of `crate::probe`
+    240 PROBE_RUNS "probe.runs" Count Counter 1 Probe;
+    241 PROBE_STATE "probe.state" Count Gauge 1 Probe;
+    242 PROBE_REASON "probe.reason" Count Gauge 1 Probe;
+    243 PROBE_NUMBER "probe.number" Count Gauge 1 Probe;
+    244 PROBE_TIME "probe.time" Us Gauge 1 Probe;
+    245 PROBE_DAYS "probe.certificate_days" Count Gauge 1 Probe;
 }
 
 /// The definition of metric `id`, if this version knows it.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use sysop_common::action::{CATALOGUE, TempRoot, entry_by_name};
+use sysop_common::probe::Pattern;
 use sysop_common::query::QUERY_NAMES;
 use toml::Spanned;
 
@@ -30,6 +31,14 @@ pub enum PolicyError {
     },
 }
 
+impl PolicyError {
+    /// Whether there is no such file.
+    #[must_use]
+    pub const fn is_missing(&self) -> bool {
+        matches!(self, Self::File(OwnedError::Missing(_)))
+    }
+}
+
 /// What the text says, checked.
 #[derive(Debug, Default)]
 pub(super) struct Parsed {
@@ -37,6 +46,8 @@ pub(super) struct Parsed {
     pub(super) rules: Vec<Rule>,
     pub(super) protected: Vec<String>,
     pub(super) actions_per_hour: u32,
+    /// What `[probes]` says, if it is there.
+    pub(super) probes: Option<Vec<Pattern>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -46,6 +57,7 @@ struct File {
     queries: Queries,
     #[serde(default)]
     limits: Limits,
+    probes: Option<Probes>,
     #[serde(default)]
     allow: Vec<Spanned<Allow>>,
 }
@@ -54,6 +66,12 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct Queries {
     #[serde(default)]
+    allow: Vec<Spanned<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Probes {
     allow: Vec<Spanned<String>>,
 }
 
@@ -123,7 +141,12 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Parsed, PolicyError> {
         }
     };
     let rules = file.allow.into_iter().map(|allow| rule(&place, allow)).collect::<Result<_, _>>()?;
-    Ok(Parsed { queries, rules, protected, actions_per_hour })
+    let pattern = |text: Spanned<String>| {
+        let read = text.get_ref().parse::<Pattern>();
+        read.map_err(|e| place.error(text.span().start, "probes.allow", format!("{:?} {e}", text.get_ref())))
+    };
+    let probes = file.probes.map(|probes| probes.allow.into_iter().map(pattern).collect()).transpose()?;
+    Ok(Parsed { queries, rules, protected, actions_per_hour, probes })
 }
 
 fn query(place: &Place<'_>, name: &Spanned<String>) -> Result<&'static str, PolicyError> {

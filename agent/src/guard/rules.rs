@@ -1,5 +1,6 @@
 //! The owner's policy: what may be read, what may be done, to what, how often, and what without a person.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use sysop_common::action::{Action, Refusal, UnitName};
@@ -7,6 +8,7 @@ use sysop_common::bytes::Digest;
 use sysop_common::grant::{Allowed, Grants, matches_pattern};
 use sysop_common::ids::sha256;
 use sysop_common::order::Origin;
+use sysop_common::probe::{Pattern, is_reserved};
 
 use super::check::Refused;
 use super::facts::Facts;
@@ -33,6 +35,7 @@ pub struct Policy {
     pub(super) rules: Vec<Rule>,
     pub(super) protected: Vec<String>,
     pub(super) actions_per_hour: u32,
+    probes: Vec<Pattern>,
     digest: Option<Digest>,
 }
 
@@ -91,11 +94,13 @@ impl Policy {
             rules: parsed.rules,
             protected: parsed.protected,
             actions_per_hour: parsed.actions_per_hour,
+            probes: parsed.probes.unwrap_or_else(loopback),
             digest: Some(Digest(sha256(text.as_bytes()))),
         })
     }
 
-    /// The policy that allows nothing: what holds while there is no file.
+    /// The policy that allows no action and no reading, and probes of this machine only: what holds while there is
+    /// no file.
     #[must_use]
     pub fn none(path: &Path) -> Self {
         Self {
@@ -104,6 +109,7 @@ impl Policy {
             rules: Vec::new(),
             protected: Vec::new(),
             actions_per_hour: DEFAULT_ACTIONS_PER_HOUR,
+            probes: loopback(),
             digest: None,
         }
     }
@@ -112,6 +118,20 @@ impl Policy {
     #[must_use]
     pub fn allows_query(&self, name: &str) -> bool {
         self.queries.contains(&name)
+    }
+
+    /// Whether the collector may look up `name` to probe it at `port`; `None` is a probe without a port.
+    #[must_use]
+    pub fn allows_probe_name(&self, name: &str, port: Option<u16>) -> bool {
+        self.probes.iter().any(|pattern| pattern.allows_name(name, port))
+    }
+
+    /// Whether the collector may probe this address, which `name` was looked up to where it has one. A name
+    /// that is allowed may lead anywhere but to a reserved address.
+    #[must_use]
+    pub fn allows_probe(&self, name: Option<&str>, address: IpAddr, port: Option<u16>) -> bool {
+        let named = name.is_some_and(|name| self.allows_probe_name(name, port)) && !is_reserved(address);
+        named || self.probes.iter().any(|pattern| pattern.allows_address(address, port))
     }
 
     /// Most actions that may start within an hour.
@@ -130,6 +150,7 @@ impl Policy {
             max_actions_per_hour: self.actions_per_hour,
             executor,
             digest: self.digest,
+            probes: self.probes.iter().map(Pattern::to_string).collect(),
         }
     }
 
@@ -209,6 +230,11 @@ impl Policy {
         let path = self.path.display();
         Refused::new(reason, format!("{why}; to allow it, its owner adds to {path}:\n{lines}"))
     }
+}
+
+/// What may be probed where the owner says nothing: this machine itself.
+fn loopback() -> Vec<Pattern> {
+    ["127.0.0.0/8", "::1"].iter().filter_map(|text| text.parse().ok()).collect()
 }
 
 impl Rule {

@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use sysop_common::action::OrderEvent;
 use sysop_common::ids::{ControllerId, OrderId};
 use sysop_common::order::SignedOrder;
+use sysop_common::probe::ProbeList;
 use sysop_common::query::Answer;
 use sysop_common::time::UnixMs;
 use sysop_common::wire::{Inventory, OutputChunk, QueryRequest};
@@ -55,6 +56,8 @@ pub enum Ask {
     Query(QueryRequest),
     /// A certificate for the last [`Report::Renew`], DER.
     Renewed(Vec<u8>),
+    /// Probes to run, in place of those before.
+    Probes(ProbeList),
 }
 
 /// What the host has to say.

@@ -15,7 +15,7 @@ use super::dial::{self, Connection, DialError, Writer};
 use super::feed::Source;
 use super::output::Outputs;
 use super::route::{End, Transport};
-use super::state::{Effect, Fault, LIVE, Patience, Session};
+use super::state::{Effect, Fault, LIVE, PROBES, Patience, Session};
 use super::{Ask, Link, Report};
 use crate::spool::{Drain, Entry, Sample, Spool};
 
@@ -90,7 +90,7 @@ pub(super) async fn serve(link: &mut Link, connection: Connection) -> Loss {
         version_min: VERSION,
         version_max: VERSION,
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-        features: vec![LIVE.to_owned()],
+        features: vec![LIVE.to_owned(), PROBES.to_owned()],
         epoch: link.spool.epoch(),
         previous: link.spool.previous(),
         boot_id: link.settings.boot_id.clone(),
@@ -241,6 +241,7 @@ impl Carrier<'_> {
             Effect::Configure { interval, window } => self.link.configure(interval, window),
             Effect::Renewed(certificate) => self.link.ask(Ask::Renewed(certificate)),
             Effect::Query(request) => self.link.ask(Ask::Query(request)),
+            Effect::Probes(list) => self.link.ask(Ask::Probes(list)),
             Effect::EventStored(order, number) => {
                 self.link.events.acknowledged(order, number);
                 if self.link.events.has_room_again() {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use sysop_common::ids::{ControllerId, Epoch, OrderId, Seq};
 use sysop_common::order::SignedOrder;
+use sysop_common::probe::ProbeList;
 use sysop_common::time::UnixMs;
 use sysop_common::wire::frame::FrameBuf;
 use sysop_common::wire::{
@@ -16,6 +17,8 @@ use super::feed::{Feed, Source};
 
 /// The feature of newest samples that go ahead of a catch-up.
 pub(super) const LIVE: &str = "now";
+/// The feature of probes that a controller asks for.
+pub(super) const PROBES: &str = "probes";
 /// Messages that may wait to be sent, beside samples.
 const QUEUE: usize = 64;
 /// Bytes of messages that are put into one write.
@@ -40,6 +43,8 @@ pub(super) enum Effect {
     Query(QueryRequest),
     /// An order's events up to a number are stored.
     EventStored(OrderId, u64),
+    /// Probes to run came.
+    Probes(ProbeList),
 }
 
 /// Why a session cannot go on.
@@ -147,6 +152,7 @@ impl Session {
             }
             Downward::Renewed(renewed) => Effect::Renewed(renewed.certificate.0),
             Downward::Query(request) => Effect::Query(request),
+            Downward::Probes(list) => Effect::Probes(list),
             Downward::EventAck { order, number } => Effect::EventStored(order, number),
         };
         self.effects.push_back(effect);

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use sysop_common::action::CATALOGUE;
 use sysop_common::grant::Grants;
+use sysop_common::probe::ProbeList;
 use sysop_common::query::Answer;
 use sysop_common::time::UnixMs;
 use sysop_common::wire::{Inventory, QueryRequest};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
@@ -37,6 +38,7 @@ pub(super) struct Duties {
     identity: Identity,
     executor: Client,
     reports: mpsc::Sender<Report>,
+    probes: watch::Sender<ProbeList>,
     work: JoinSet<Done>,
     readings: usize,
     open: bool,
@@ -59,12 +61,14 @@ impl Duties {
         identity: Identity,
         executor: Client,
         reports: mpsc::Sender<Report>,
+        probes: watch::Sender<ProbeList>,
     ) -> Self {
         Self {
             config,
             identity,
             executor,
             reports,
+            probes,
             work: JoinSet::new(),
             readings: 0,
             open: false,
@@ -120,6 +124,10 @@ impl Duties {
             Ask::Order(order) => self.executor.submit(&order).await,
             Ask::Cancel(order) => self.executor.cancel(order).await,
             Ask::EventStored(order, number) => self.executor.acknowledge(order, number).await,
+            Ask::Probes(list) => {
+                self.probes.send_replace(list);
+                Ok(())
+            }
             Ask::Query(request) => {
                 self.read(request).await;
                 Ok(())

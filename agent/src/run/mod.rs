@@ -11,6 +11,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use sysop_common::probe::ProbeList;
 use sysop_common::time::UnixMs;
 use tokio::sync::{mpsc, watch};
 
@@ -19,7 +20,8 @@ use crate::executor;
 use crate::identity::{Identity, IdentityError};
 use crate::link::dial::Target;
 use crate::link::{Ends, Link, Settings, Status};
-use crate::sample::{Options, Roots, Sampler};
+use crate::probe::host::Prober;
+use crate::sample::{Options, ProbeBoard, Roots, Sampler};
 use crate::spool::{self, Spool, SpoolError};
 use duties::Duties;
 use notify::Notifier;
@@ -77,7 +79,9 @@ pub async fn run_notifying(
     // sample -> spool
     let (interval, interval_seen) = watch::channel(config.sample.interval.0);
     let writing = sampling::thread("sysop-spool", move || writer.run()).map_err(RunError::Thread)?;
-    let sampler = Sampler::new(roots(&config), look(&config));
+    let board = ProbeBoard::default();
+    let mut sampler = Sampler::new(roots(&config), look(&config));
+    sampler.show_probes(board.clone());
     let sampling =
         Sampling::start(sampler, spool.clone(), config.sample.interval.0).map_err(RunError::Thread)?;
     let threads = Threads { spool: spool.clone(), sampling, writing: Some(writing) };
@@ -97,7 +101,9 @@ pub async fn run_notifying(
     let (executed, results) = mpsc::channel(QUEUE);
     let executor = executor::Client::start(config.paths.executor_socket.clone(), executed);
     let facts = status::Facts::of(&config, &identity, &spool);
-    let duties = Duties::new(config.clone(), identity, executor, report);
+    let (probes, lists) = watch::channel(ProbeList::default());
+    let prober = Prober::new(config.paths.policy.clone(), board);
+    let duties = Duties::new(config.clone(), identity, executor, report, probes);
 
     notifier.ready();
     // The link's future holds its buffers.
@@ -105,6 +111,8 @@ pub async fn run_notifying(
     let duties = duties.run(asked, results, facts.certificate.clone());
     let watching = threads.sampling.follow(interval_seen);
     let telling = status::tell(facts, status_seen, spool.clone(), threads.sampling.pulse(), &notifier);
+    // Ends with the duties, which hold the other end.
+    let probing = prober.run(lists);
     let mut shutdown = std::pin::pin!(shutdown);
     let link_ended = tokio::select! {
         () = &mut shutdown => false,
@@ -112,6 +120,7 @@ pub async fn run_notifying(
         () = duties => false,
         () = watching => false,
         () = telling => false,
+        () = probing => false,
     };
     tracing::info!("agent stops");
     notifier.stopping();

@@ -125,7 +125,7 @@ fn verdict(answer: &[u8], id: u16) -> Option<bool> {
 }
 
 /// The name servers of `resolv.conf`; the local one when it names none, as the resolver library has it.
-fn servers(text: &str) -> Vec<IpAddr> {
+pub(crate) fn servers(text: &str) -> Vec<IpAddr> {
     let address = |line: &str| {
         let mut words = line.split_ascii_whitespace();
         let word = words.next().filter(|word| *word == "nameserver").and_then(|_| words.next())?;

@@ -22,6 +22,7 @@ mod logs;
 mod memory;
 mod network;
 mod pressure;
+mod probes;
 mod process;
 mod read;
 mod sensor;
@@ -43,6 +44,9 @@ use sysop_common::wire::Inventory;
 
 pub use crate::config::Redaction;
 
+pub use self::probes::ProbeBoard;
+
+pub(crate) use self::dns::servers as name_servers;
 pub(crate) use self::sensor::is_unsafe;
 use self::sensor::{Cycle, Health, Output, Sensor};
 
@@ -185,6 +189,12 @@ impl Sampler {
             slow_at: None,
             spool_bytes: None,
         }
+    }
+
+    /// Shows in the ticks what stands on this board.
+    pub fn show_probes(&mut self, board: ProbeBoard) {
+        let sensor: Box<dyn Sensor> = Box::new(probes::Probes(board));
+        self.slots.push(Slot { sensor, output: Output::default(), took: Duration::ZERO, error: None });
     }
 
     /// Tells how full the spool is; shown in the ticks from the next on.

@@ -7,6 +7,7 @@ use super::{Welcome, WireError, limits, put};
 use crate::bytes::Bytes;
 use crate::ids::{Epoch, OrderId, Seq};
 use crate::order::SignedOrder;
+use crate::probe::ProbeList;
 use crate::query::Query;
 
 /// A message from a controller.
@@ -35,6 +36,8 @@ pub enum Downward {
     },
     /// The controller ends the session, and says why.
     Close(String),
+    /// The probes that the host is asked to run, in place of those before.
+    Probes(ProbeList),
 }
 
 /// Cumulative acknowledgement: everything up to `seq` is committed.
@@ -87,6 +90,7 @@ impl Downward {
             Self::Query(m) => put(out, kind::QUERY, m),
             Self::EventAck { order, number } => put(out, kind::EVENT_ACK, &(order, number)),
             Self::Close(m) => put(out, kind::CLOSE, m),
+            Self::Probes(m) => put(out, kind::PROBES, m),
         }
     }
 
@@ -111,6 +115,7 @@ impl Downward {
                 Self::EventAck { order, number }
             }
             kind::CLOSE => Self::Close(limits::decode(body).map_err(wrap)?),
+            kind::PROBES => Self::Probes(limits::decode(body).map_err(wrap)?),
             other => return Err(WireError::UnknownKind(other)),
         })
     }

@@ -1,7 +1,7 @@
 //! Frames in a stream of bytes.
 
 use super::WireError;
-use super::limits::{MAX_ENROL, MAX_MESSAGE, MAX_SAMPLES};
+use super::limits::{MAX_ENROL, MAX_MESSAGE, MAX_PROBE_LIST, MAX_SAMPLES};
 
 /// Kinds of message. Upward ones are below 64, downward ones from 64 on.
 pub mod kind {
@@ -27,6 +27,7 @@ pub mod kind {
     pub const QUERY: u8 = 71;
     pub const EVENT_ACK: u8 = 72;
     pub const CLOSE: u8 = 73;
+    pub const PROBES: u8 = 74;
     pub const ENROL_ANSWER: u8 = 96;
 }
 
@@ -36,6 +37,7 @@ pub const fn cap(kind: u8) -> usize {
     match kind {
         kind::SAMPLES | kind::NOW => MAX_SAMPLES,
         kind::ENROL_REQUEST => MAX_ENROL,
+        kind::PROBES => MAX_PROBE_LIST,
         _ => MAX_MESSAGE,
     }
 }

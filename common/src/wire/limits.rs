@@ -8,6 +8,8 @@ pub const MAX_SAMPLES: usize = 64 * 1024;
 pub const MAX_MESSAGE: usize = 1024 * 1024;
 /// Most bytes of the first message of an unauthenticated peer.
 pub const MAX_ENROL: usize = 16 * 1024;
+/// Most bytes of a list of probes.
+pub const MAX_PROBE_LIST: usize = 256 * 1024;
 /// Deepest nesting of CBOR.
 pub const MAX_DEPTH: usize = 32;
 

@@ -62,6 +62,47 @@ fn versions_meet_at_the_newest_that_both_speak() {
     assert_eq!(negotiate((2, 3), (1, 1)), None);
 }
 
+#[test]
+fn a_list_of_probes_comes_back_and_a_longer_one_does_not_decode() {
+    use crate::probe::{Check, HostProbe, MAX_PROBES, Method, ProbeId, ProbeList, Record};
+    let ca = Some("-----BEGIN CERTIFICATE-----".to_owned());
+    let host = || "a.example".to_owned();
+    let checks = [
+        Check::Ping { address: host(), count: 3 },
+        Check::Tcp { host: host(), port: 5432 },
+        Check::Http {
+            url: "https://a.example/".into(),
+            method: Method::Head,
+            status_min: 200,
+            status_max: 299,
+            contains: Some("text".into()),
+            redirects: 2,
+            ca: ca.clone(),
+        },
+        Check::Tls { host: host(), port: 443, server_name: None, warn_days: 21, critical_days: 7, ca },
+        Check::Dns { name: host(), record: Record::Mx, resolver: None, expect: vec!["10 b".into()] },
+    ];
+    let probe = |number: usize| HostProbe {
+        id: ProbeId(number as u32),
+        check: checks[number % checks.len()].clone(),
+        interval_ms: 10_000,
+        timeout_ms: 1_000,
+    };
+    let sent = |count| {
+        let message = Downward::Probes(ProbeList { probes: (0..count).map(probe).collect() });
+        let mut bytes = Vec::new();
+        message.encode(&mut bytes).unwrap();
+        let mut buf = FrameBuf::default();
+        buf.extend(&bytes);
+        Downward::decode(buf.next_frame().unwrap().unwrap()).map(|decoded| decoded == message)
+    };
+    assert!(sent(0).unwrap() && sent(MAX_PROBES).unwrap());
+    assert!(sent(MAX_PROBES + 1).is_err() && sent(2_000).is_err());
+    let huge = Check::Tcp { host: "x".repeat(limits::MAX_PROBE_LIST), port: 1 };
+    let probes = vec![HostProbe { check: huge, ..probe(0) }];
+    assert!(Downward::Probes(ProbeList { probes }).encode(&mut Vec::new()).is_err());
+}
+
 proptest! {
     #[test]
     fn no_bytes_panic_any_decoder(kind in any::<u8>(), body in prop::collection::vec(any::<u8>(), 0..200)) {

@@ -3,7 +3,6 @@
 mod agents;
 mod auth;
 mod model;
-mod network;
 mod retention;
 mod server;
 mod sources;
@@ -16,7 +15,7 @@ use std::path::PathBuf;
 pub use agents::Agents;
 pub use auth::{Auth, InitSecret, LEAST_CHARACTERS, weak_password};
 pub use model::{ApiKey, CHANGEABLE, Endpoint, Limits, Model, Price, ServerKind, Timeouts, is_private};
-pub use network::Network;
+pub use sysop_common::network::Network;
 pub use retention::Retention;
 pub use server::{Environment, Https, LogFormat, Server};
 pub use sources::{ConfigError, Sources};

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use super::network::Network;
+use sysop_common::network::{Network, NetworkError};
 use super::sources::{ConfigError, Key, Sources};
 use super::units::{flag, list};
 
@@ -181,5 +181,5 @@ fn host_names(text: &str) -> Result<Vec<String>, String> {
 }
 
 fn networks(text: &str) -> Result<Vec<Network>, String> {
-    list(text).map(|part| part.parse().map_err(|e: super::network::NetworkError| e.to_string())).collect()
+    list(text).map(|part| part.parse().map_err(|e: NetworkError| e.to_string())).collect()
 }

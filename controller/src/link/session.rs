@@ -33,7 +33,7 @@ const MAX_QUERIES: usize = 16;
 /// Kinds of message from this one on are the controller's own.
 const FIRST_DOWNWARD: u8 = 64;
 /// Parts of the protocol that may be left out; these this build speaks.
-const FEATURES: &[&str] = &["now"];
+const FEATURES: &[&str] = &["now", "probes"];
 
 /// The streams of a session.
 pub(super) struct Streams {

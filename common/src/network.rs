@@ -33,7 +33,32 @@ impl FromStr for Network {
     }
 }
 
+impl std::fmt::Display for Network {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let whole = self.prefix == if self.address.is_ipv4() { 32 } else { 128 };
+        if whole { write!(f, "{}", self.address) } else { write!(f, "{}/{}", self.address, self.prefix) }
+    }
+}
+
 impl Network {
+    /// The address that it was written with.
+    #[must_use]
+    pub const fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// How many leading bits of it count.
+    #[must_use]
+    pub const fn prefix(&self) -> u8 {
+        self.prefix
+    }
+
+    /// Whether it is a range of IPv6 addresses.
+    #[must_use]
+    pub const fn is_ipv6(&self) -> bool {
+        self.address.is_ipv6()
+    }
+
     /// Whether `address` is in this range. An IPv4 address in IPv6 clothes counts as the IPv4 address.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
