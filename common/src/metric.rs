@@ -229,7 +229,7 @@ metrics! {
     // growth of logs
     230 LOG_BYTES "log.bytes" Bytes Counter 1 Log;
     // probes that this host runs, as they stood after the last try: numbers of `crate::probe`
-    240 PROBE_RUNS "probe.runs" Count Counter 1 Probe;
+    240 PROBE_RUNS "probe.runs" Count Gauge 1 Probe;
     241 PROBE_STATE "probe.state" Count Gauge 1 Probe;
     242 PROBE_REASON "probe.reason" Count Gauge 1 Probe;
     243 PROBE_NUMBER "probe.number" Count Gauge 1 Probe;

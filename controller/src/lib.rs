@@ -17,6 +17,7 @@ pub mod dispatch;
 pub mod identity;
 pub mod ingest;
 pub mod link;
+pub mod probe;
 pub mod quickstart;
 pub mod run;
 pub mod store;

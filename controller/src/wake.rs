@@ -24,6 +24,12 @@ impl Signal {
         self.0.send_modify(|count| *count = count.wrapping_add(1));
     }
 
+    /// How often it was given: a change of it says that there is something to look at.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        *self.0.borrow()
+    }
+
     /// Starts to listen. Register before looking at the state, so that nothing falls in between.
     #[must_use]
     pub fn listen(&self) -> Listener {
@@ -60,6 +66,8 @@ pub struct Wakes {
     pub runs: Signal,
     /// A host was added, changed, revoked or removed, or came or went.
     pub hosts: Signal,
+    /// A probe was added, changed or removed.
+    pub probes: Signal,
     /// A certificate was revoked or a host removed: its sessions end, and memory of it goes.
     pub revoked: Signal,
 }

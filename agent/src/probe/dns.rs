@@ -247,7 +247,9 @@ mod tests {
         let asked = question(7, "a.example", Record::Mx).unwrap();
         let mut answer = asked.clone();
         (answer[2], answer[7]) = (0x81, 1);
-        answer.extend_from_slice(&[0xc0, 12, 0, 15, 0, 1, 0, 0, 0, 9, 0, 9, 0, 10, 4, b'M', b'a', b'i', b'l', 0xc0, 14]);
+        answer.extend_from_slice(&[
+            0xc0, 12, 0, 15, 0, 1, 0, 0, 0, 9, 0, 9, 0, 10, 4, b'M', b'a', b'i', b'l', 0xc0, 14,
+        ]);
         assert_eq!(read(&answer, &asked, Record::Mx), Read::Values(vec!["10 mail.example".into()]));
         let at = answer.len() - 2;
         (answer[at], answer[at + 1]) = (0xc0, u8::try_from(at).unwrap());

@@ -206,7 +206,8 @@ mod tests {
         let running = tokio::spawn(Prober::new(policy.clone(), board.clone()).run(lists));
         let huge = tcp(9, &"x".repeat(100_000), 1);
         let often = HostProbe { interval_ms: 1, ..tcp(8, "127.0.0.1", allowed) };
-        let forms = ["127.0.0.1", "localhost", "::ffff:127.0.0.1", "internal.example", "169.254.169.254", "10.0.0.1"];
+        let forms =
+            ["127.0.0.1", "localhost", "::ffff:127.0.0.1", "internal.example", "169.254.169.254", "10.0.0.1"];
         let mut probes = vec![tcp(1, "127.0.0.1", allowed), often, huge];
         probes.extend(forms.iter().zip(20..).map(|(host, id)| tcp(id, host, forbidden)));
         list.send(ProbeList { probes }).unwrap();

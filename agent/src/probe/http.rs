@@ -58,7 +58,10 @@ pub(super) async fn ask(check: &Check, gate: &dyn Gate) -> Asked {
         if here.is_empty() {
             return Err(gate.refusal().into());
         }
-        match once(&url, &here, &wanted, &mut days, *redirects > 0).await.map_err(|failure| Failure { days, ..failure })? {
+        match once(&url, &here, &wanted, &mut days, *redirects > 0)
+            .await
+            .map_err(|failure| Failure { days, ..failure })?
+        {
             Came::Well => return Ok(Answer { days, ..Answer::default() }),
             Came::Leads(_) if left == 0 => return Err(Reason::TooManyRedirects.into()),
             Came::Leads(location) => match url.join(&location) {
@@ -109,7 +112,11 @@ async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     stream.write_all(request.as_bytes()).await.map_err(io)?;
     stream.flush().await.map_err(io)?;
     let (head, rest) = head(stream).await?;
-    if follow && (300..400).contains(&head.status) && head.status != 304 && let Some(location) = head.location {
+    if follow
+        && (300..400).contains(&head.status)
+        && head.status != 304
+        && let Some(location) = head.location
+    {
         return Ok(Came::Leads(location));
     }
     if !wanted.status.contains(&head.status) {
@@ -166,7 +173,8 @@ fn parse(head: &[u8]) -> Option<Head> {
     let mut lines = text.split("\r\n");
     let mut first = lines.next()?.splitn(3, ' ');
     first.next().filter(|version| version.starts_with("HTTP/1."))?;
-    let status = first.next().filter(|status| status.len() == 3)?.parse().ok().filter(|status| *status >= 100)?;
+    let status =
+        first.next().filter(|status| status.len() == 3)?.parse().ok().filter(|status| *status >= 100)?;
     let (mut location, mut chunked) = (None, false);
     for line in lines {
         let Some((name, value)) = line.split_once(':') else { continue };

@@ -37,7 +37,15 @@ async fn asked(check: &Check) -> Outcome {
 }
 
 fn http(url: String) -> Check {
-    Check::Http { url, method: Method::Get, status_min: 200, status_max: 299, contains: None, redirects: 0, ca: None }
+    Check::Http {
+        url,
+        method: Method::Get,
+        status_min: 200,
+        status_max: 299,
+        contains: None,
+        redirects: 0,
+        ca: None,
+    }
 }
 
 /// Answers every connection with what `answer` makes of its head; tells its port and how many came.
@@ -175,7 +183,15 @@ async fn redirects_are_followed_to_the_same_host_only_and_not_for_ever() {
 
 #[tokio::test]
 async fn what_the_gate_refuses_is_not_connected_to_however_it_is_written() {
-    for host in ["169.254.169.254", "::ffff:169.254.169.254", "fd00:ec2::254", "fe80::1", "0.0.0.0", "::", "224.0.0.1"] {
+    for host in [
+        "169.254.169.254",
+        "::ffff:169.254.169.254",
+        "fd00:ec2::254",
+        "fe80::1",
+        "0.0.0.0",
+        "::",
+        "224.0.0.1",
+    ] {
         let outcome = asked(&Check::Tcp { host: host.into(), port: 80 }).await;
         assert_eq!(outcome.reason, Reason::TargetForbidden, "{host}");
         let ping = Check::Ping { address: host.into(), count: 1 };
@@ -194,13 +210,18 @@ fn certificate(name: &str, from: i64, to: i64) -> (String, Arc<ServerConfig>) {
     let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
     params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     params.distinguished_name = DistinguishedName::new();
-    let ca: CertifiedIssuer<'_, KeyPair> = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let ca: CertifiedIssuer<'_, KeyPair> =
+        CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
     (ca.pem(), leaf(name, from, to, Some(&ca)))
 }
 
 fn leaf(name: &str, from: i64, to: i64, ca: Option<&Issuer<'_, KeyPair>>) -> Arc<ServerConfig> {
     let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-    let at = |days: i64| (std::time::SystemTime::now() + Duration::from_secs(366 * 86_400) - Duration::from_secs(u64::try_from(366 - days).unwrap() * 86_400)).into();
+    let at = |days: i64| {
+        (std::time::SystemTime::now() + Duration::from_secs(366 * 86_400)
+            - Duration::from_secs(u64::try_from(366 - days).unwrap() * 86_400))
+        .into()
+    };
     (params.not_before, params.not_after) = (at(from), at(to));
     let key = KeyPair::generate().unwrap();
     let certificate = match ca {
@@ -211,7 +232,10 @@ fn leaf(name: &str, from: i64, to: i64, ca: Option<&Issuer<'_, KeyPair>>) -> Arc
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], PrivatePkcs8KeyDer::from(key.serialize_der()).into());
+        .with_single_cert(
+            vec![certificate.der().clone()],
+            PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+        );
     Arc::new(config.unwrap())
 }
 
@@ -275,7 +299,9 @@ async fn certificates_are_judged_by_trust_name_and_days_left() {
     let (ca, config) = certificate("localhost", -1, 90);
     let port = serve_tls(config).await;
     let url = format!("https://localhost:{port}/");
-    let Check::Http { method, status_min, status_max, contains, redirects, .. } = http(url.clone()) else { unreachable!() };
+    let Check::Http { method, status_min, status_max, contains, redirects, .. } = http(url.clone()) else {
+        unreachable!()
+    };
     let good = Check::Http { url, method, status_min, status_max, contains, redirects, ca: Some(ca) };
     assert_eq!(asked(&good).await.reason, Reason::Answered);
     let (plain, _) = serve(|_, _| b"hello\r\n".to_vec()).await;
@@ -318,7 +344,12 @@ async fn dns_answers_are_compared_with_what_is_expected() {
     assert_eq!((moved.reason, moved.number), (Reason::WrongAnswer, 1));
     assert_eq!(asked(&check(Record::Aaaa, &[])).await.reason, Reason::NoRecord);
     assert_eq!(asks.load(Ordering::SeqCst), 3);
-    let nobody = Check::Dns { name: "a.example".into(), record: Record::A, resolver: Some("127.0.0.1:1".into()), expect: vec![] };
+    let nobody = Check::Dns {
+        name: "a.example".into(),
+        record: Record::A,
+        resolver: Some("127.0.0.1:1".into()),
+        expect: vec![],
+    };
     assert_eq!(asked(&nobody).await.reason, Reason::ConnectionRefused);
 }
 

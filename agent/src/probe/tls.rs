@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject as _;
@@ -183,7 +182,9 @@ fn distrust(error: &Error, days: Option<i64>) -> Failure {
     };
     let reason = match why {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => Reason::CertificateExpired,
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Reason::CertificateEarly,
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            Reason::CertificateEarly
+        }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             Reason::CertificateName
         }

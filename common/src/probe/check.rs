@@ -189,10 +189,8 @@ impl Check {
         match self {
             Self::Ping { address, .. } => (address.clone(), None),
             Self::Tcp { host, port } | Self::Tls { host, port, .. } => (host.clone(), Some(*port)),
-            Self::Http { url, .. } => Url::parse(url).map_or_else(
-                || (String::new(), None),
-                |url| (url.host.clone(), Some(url.port)),
-            ),
+            Self::Http { url, .. } => Url::parse(url)
+                .map_or_else(|| (String::new(), None), |url| (url.host.clone(), Some(url.port))),
             Self::Dns { name, .. } => (name.trim_end_matches('.').to_owned(), Some(53)),
         }
     }
@@ -230,13 +228,27 @@ impl Check {
                 within(*port > 0, "port", "must be from 1 to 65535")
             }
             Self::Http { url, status_min, status_max, contains, redirects, ca, method } => {
-                within(Url::parse(url).is_some(), "url", "must be such as https://www.example.org/health, without a user, in ASCII, at most 512 bytes")?;
+                within(
+                    Url::parse(url).is_some(),
+                    "url",
+                    "must be such as https://www.example.org/health, without a user, in ASCII, at most 512 bytes",
+                )?;
                 within((100..=599).contains(status_min), "status_min", "must be from 100 to 599")?;
                 let above = status_min <= status_max && *status_max <= 599;
                 within(above, "status_max", "must be from the least status to 599")?;
-                let fits = |text: &String| (4..=MAX_TEXT).contains(&text.len()) && !text.chars().any(char::is_control);
-                within(contains.as_ref().is_none_or(fits), "contains", "must have 4 to 200 bytes, without control characters")?;
-                within(contains.is_none() || *method == Method::Get, "contains", "needs GET: a HEAD has no text")?;
+                let fits = |text: &String| {
+                    (4..=MAX_TEXT).contains(&text.len()) && !text.chars().any(char::is_control)
+                };
+                within(
+                    contains.as_ref().is_none_or(fits),
+                    "contains",
+                    "must have 4 to 200 bytes, without control characters",
+                )?;
+                within(
+                    contains.is_none() || *method == Method::Get,
+                    "contains",
+                    "needs GET: a HEAD has no text",
+                )?;
                 within(*redirects <= MAX_REDIRECTS, "redirects", "must be at most 3")?;
                 ca_field(ca.as_deref())
             }
@@ -247,11 +259,19 @@ impl Check {
                     host_field("server_name", name)?;
                 }
                 within((1..=MAX_DAYS).contains(warn_days), "warn_days", "must be from 1 to 365")?;
-                within(critical_days < warn_days, "critical_days", "must be less than the days of the warning")?;
+                within(
+                    critical_days < warn_days,
+                    "critical_days",
+                    "must be less than the days of the warning",
+                )?;
                 ca_field(ca.as_deref())
             }
             Self::Dns { name, resolver, expect, record } => {
-                within(is_name(name.trim_end_matches('.')), "name", "must be a name such as www.example.org")?;
+                within(
+                    is_name(name.trim_end_matches('.')),
+                    "name",
+                    "must be a name such as www.example.org",
+                )?;
                 let known = resolver.as_ref().is_none_or(|text| Resolver::parse(text).is_some());
                 within(known, "resolver", "must be an address with or without a port, such as 192.0.2.53")?;
                 within(expect.len() <= MAX_EXPECTED, "expect", "must be at most 8 values")?;
@@ -260,9 +280,14 @@ impl Check {
                     !text.is_empty()
                         && text.len() <= 255
                         && !text.chars().any(char::is_control)
-                        && (!address || text.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv4() == (*record == Record::A)))
+                        && (!address
+                            || text.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv4() == (*record == Record::A)))
                 };
-                within(expect.iter().all(fits), "expect", "must be values of this type of record, at most 255 bytes each")
+                within(
+                    expect.iter().all(fits),
+                    "expect",
+                    "must be values of this type of record, at most 255 bytes each",
+                )
             }
         }
     }
@@ -277,9 +302,8 @@ fn host_field(field: &'static str, host: &str) -> Checked {
 }
 
 fn ca_field(ca: Option<&str>) -> Checked {
-    let fits = |text: &str| {
-        text.len() <= MAX_CA && text.is_ascii() && text.contains("-----BEGIN CERTIFICATE-----")
-    };
+    let fits =
+        |text: &str| text.len() <= MAX_CA && text.is_ascii() && text.contains("-----BEGIN CERTIFICATE-----");
     within(ca.is_none_or(fits), "ca", "must be certificates in PEM, at most 6 KiB")
 }
 
@@ -335,7 +359,10 @@ impl Url {
     /// Reads a URL; `None` for anything odd.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        if text.len() > MAX_URL || !text.bytes().all(|b| b.is_ascii_graphic()) || text.contains(['\\', '#', '"', '<', '>']) {
+        if text.len() > MAX_URL
+            || !text.bytes().all(|b| b.is_ascii_graphic())
+            || text.contains(['\\', '#', '"', '<', '>'])
+        {
             return None;
         }
         let (scheme, rest) = text.split_once("://")?;
@@ -362,8 +389,16 @@ impl Url {
             }
         };
         let port = match port.strip_prefix(':') {
-            Some(port) if port.bytes().all(|b| b.is_ascii_digit()) => port.parse().ok().filter(|port| *port > 0)?,
-            None if port.is_empty() => if tls { 443 } else { 80 },
+            Some(port) if port.bytes().all(|b| b.is_ascii_digit()) => {
+                port.parse().ok().filter(|port| *port > 0)?
+            }
+            None if port.is_empty() => {
+                if tls {
+                    443
+                } else {
+                    80
+                }
+            }
             _ => return None,
         };
         let path = match path {

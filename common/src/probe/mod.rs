@@ -12,7 +12,7 @@ mod tests;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-pub use check::{CheckError, Check, Method, Record, Resolver, Url, is_name};
+pub use check::{Check, CheckError, Method, Record, Resolver, Url, is_name};
 pub use outcome::{Outcome, ProbeState, Reason};
 pub use target::{Pattern, PatternError, is_reserved};
 

@@ -300,6 +300,8 @@ fn quiet_ms(category: Category, repaired: bool) -> i64 {
                 10 * MINUTE_MS
             }
         }
+        // Answers in a row are waited for where they are counted.
+        Category::ProbeFailed | Category::CertificateExpiry => 0,
         _ if repaired => 0,
         Category::FsReadOnly => MINUTE_MS,
         _ => 30 * SECOND_MS,

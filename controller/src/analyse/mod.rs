@@ -22,6 +22,7 @@ pub mod model;
 pub mod offers;
 mod quiet;
 pub mod recording;
+mod report;
 pub mod rules;
 mod save;
 pub mod seam;
@@ -43,6 +44,7 @@ use crate::store::samples::SampleStore;
 use crate::store::{Db, StoreError};
 use crate::wake::Wakes;
 
+pub use report::{is_of_probe, report_probes};
 pub use watch::Analyser;
 
 /// Looks this often without being woken: the pace at which silence is noticed.

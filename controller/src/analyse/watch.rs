@@ -13,7 +13,7 @@ use super::rules::Detector;
 use super::rules::silence::Beat;
 use super::save::{Found, save, write};
 use super::state::HostState;
-use super::{Ctx, Outcome, gate, incident, quiet};
+use super::{Ctx, Outcome, gate, incident, is_of_probe, quiet};
 use crate::store::host_events::HostEvent;
 use crate::store::incidents::Incident;
 use crate::store::samples::Latest;
@@ -233,7 +233,7 @@ impl Analyser {
             groups,
             looked,
             observes: &|finding| self.engine.observes(&input, finding),
-            about: &|incident| !quiet::is_of(incident, Category::Silence),
+            about: &|incident| !quiet::is_of(incident, Category::Silence) && !is_of_probe(incident),
         };
         let saved = save(&self.ctx, &found).await;
         watched.state = input.state;

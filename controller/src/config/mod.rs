@@ -3,6 +3,7 @@
 mod agents;
 mod auth;
 mod model;
+mod probes;
 mod retention;
 mod server;
 mod sources;
@@ -15,10 +16,11 @@ use std::path::PathBuf;
 pub use agents::Agents;
 pub use auth::{Auth, InitSecret, LEAST_CHARACTERS, weak_password};
 pub use model::{ApiKey, CHANGEABLE, Endpoint, Limits, Model, Price, ServerKind, Timeouts, is_private};
-pub use sysop_common::network::Network;
+pub use probes::Probes;
 pub use retention::Retention;
 pub use server::{Environment, Https, LogFormat, Server};
 pub use sources::{ConfigError, Sources};
+pub use sysop_common::network::Network;
 
 /// Where the file is looked for when none is named.
 pub const DEFAULT_FILE: &str = "/etc/sysop/controller.toml";
@@ -34,6 +36,8 @@ pub struct Config {
     pub auth: Auth,
     /// How long things are kept.
     pub retention: Retention,
+    /// Where probes may ask.
+    pub probes: Probes,
     /// The model that may advise.
     pub model: Model,
     /// What a person should know about the settings: printed at start, never an error.
@@ -52,12 +56,13 @@ impl Config {
         let agents = Agents::read(&mut sources, server.environment)?;
         let auth = Auth::read(&mut sources)?;
         let retention = Retention::read(&mut sources)?;
+        let probes = Probes::read(&mut sources)?;
         let model = Model::read(&mut sources)?;
         sources.refuse_unknown()?;
         notes.extend(sources.unknown_variables());
         notes.extend(server.note());
         notes.extend(model.note());
-        Ok(Self { server, agents, auth, retention, model, notes })
+        Ok(Self { server, agents, auth, retention, probes, model, notes })
     }
 
     /// Settings from the environment, the flags given, and `file`, else the default file if it exists.

@@ -3,9 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use sysop_common::network::{Network, NetworkError};
 use super::sources::{ConfigError, Key, Sources};
 use super::units::{flag, list};
+use sysop_common::network::{Network, NetworkError};
 
 /// What kind of installation this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -180,6 +180,6 @@ fn host_names(text: &str) -> Result<Vec<String>, String> {
     list(text).map(name).collect()
 }
 
-fn networks(text: &str) -> Result<Vec<Network>, String> {
+pub(super) fn networks(text: &str) -> Result<Vec<Network>, String> {
     list(text).map(|part| part.parse().map_err(|e: NetworkError| e.to_string())).collect()
 }

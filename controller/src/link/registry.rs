@@ -9,6 +9,7 @@ use std::time::Duration;
 use sysop_common::bytes::Digest;
 use sysop_common::ids::{Epoch, HostId, OrderId};
 use sysop_common::order::SignedOrder;
+use sysop_common::probe::ProbeList;
 use sysop_common::query::{Answer, Query};
 use sysop_common::time::{SECOND_MS, UnixMs};
 use sysop_common::wire::{Configure, Hello};
@@ -64,6 +65,8 @@ pub struct SessionView {
     pub agent_version: String,
     /// Round trip time in µs, where the transport knows it.
     pub rtt_us: Option<u64>,
+    /// Whether its agent runs probes.
+    pub probes: bool,
 }
 
 /// What a session is asked to do.
@@ -73,6 +76,7 @@ pub(super) enum Command {
     Cancel(OrderId),
     Configure(Configure),
     Query(Query, oneshot::Sender<Answer>),
+    Probes(ProbeList),
 }
 
 /// The registry's side of a session.
@@ -83,6 +87,7 @@ pub(super) struct Entry {
     pub(super) since: UnixMs,
     pub(super) epoch: Epoch,
     agent_version: String,
+    probes: bool,
     /// Boxed, because a channel keeps room for many from the start.
     commands: mpsc::Sender<Box<Command>>,
     /// Ends the session; taken by whoever ends it.
@@ -183,6 +188,7 @@ impl Registry {
             since: now,
             epoch: hello.epoch,
             agent_version: hello.agent_version.chars().take(64).collect(),
+            probes: hello.features.iter().any(|feature| feature == "probes"),
             commands,
             closing: Mutex::new(Some(closing)),
             heard_at: AtomicI64::new(now.0),
@@ -256,6 +262,14 @@ impl Registry {
             .send(Box::new(Command::Configure(configure)))
             .await
             .map_err(|_| NotConnected)
+    }
+
+    /// Tells a host which probes to run, in place of those before.
+    ///
+    /// # Errors
+    /// [`NotConnected`] when there is no session.
+    pub async fn send_probes(&self, host: HostId, list: ProbeList) -> Result<(), NotConnected> {
+        self.entry(host)?.commands.send(Box::new(Command::Probes(list))).await.map_err(|_| NotConnected)
     }
 
     /// Asks a host for a reading.
@@ -334,6 +348,7 @@ fn view(entry: &Entry) -> SessionView {
         since: entry.since,
         epoch: entry.epoch,
         agent_version: entry.agent_version.clone(),
+        probes: entry.probes,
         rtt_us: (rtt > 0).then_some(rtt),
     }
 }

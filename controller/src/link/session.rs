@@ -327,6 +327,7 @@ impl Session<'_> {
             }
             Command::Cancel(order) => self.put(&Downward::Cancel(order)),
             Command::Configure(configure) => self.put(&Downward::Configure(configure)),
+            Command::Probes(list) => self.put(&Downward::Probes(list)),
             Command::Query(query, reply) => {
                 self.queries.retain(|_, reply| !reply.is_closed());
                 if self.queries.len() >= MAX_QUERIES {

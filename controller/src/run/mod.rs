@@ -21,7 +21,7 @@ use tokio::sync::watch;
 
 use crate::audit::Audit;
 use crate::clock::Clock;
-use crate::config::{Config, Https};
+use crate::config::{self, Config, Https};
 use crate::identity::{Identity, IdentityError};
 use crate::ingest::{self, Ingest};
 use crate::link::ports::Ports;
@@ -32,7 +32,7 @@ use crate::store::{Db, StoreError};
 use crate::wake::Wakes;
 use crate::web::auth::{FirstRun, Hasher, Setup, SetupError};
 use crate::web::{self, AppState, Inputs};
-use crate::{analyse, audit, decide, dispatch, quickstart};
+use crate::{analyse, audit, decide, dispatch, probe, quickstart};
 
 pub use folder::{FolderError, claim};
 use steps::Steps;
@@ -112,11 +112,13 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
             advisor.stop();
         }
     });
+    let desk = parts.desk(&dashboard, agents_at);
+    steps.start("probe", probe::run(parts.probe(desk.clone()), stopping.clone()));
     steps.start("decide", decide::run(parts.decide(), stopping.clone()));
     steps.start("dispatch", dispatch::run(dispatch, stopping.clone()));
     let (audit, db, key) = (parts.audit.clone(), parts.db.clone(), parts.identity.dispatch_key());
     steps.start("audit", audit::run(audit, db, key, stopping.clone()));
-    let first_run = parts.dashboard(dashboard, agents_at, &mut steps, stopping.clone()).await?;
+    let first_run = parts.dashboard(dashboard, agents_at, desk, &mut steps, stopping.clone()).await?;
 
     let local = parts.local_agent(agents_at).await?;
     parts.greet(agents_at, &first_run);
@@ -209,6 +211,21 @@ impl Parts {
         }
     }
 
+    /// Where people's wishes for probes come: asks nothing of the controller itself.
+    fn desk(&self, dashboard: &TcpListener, agents_at: SocketAddr) -> probe::Desk {
+        let dashboard = dashboard.local_addr().map_or(self.config.server.listen.port(), |at| at.port());
+        let own_ports = vec![dashboard, agents_at.port()];
+        let config::Probes { allow, deny } = self.config.probes.clone();
+        let engine = probe::Engine::new(probe::Nets { allow, deny, own_ports });
+        let Self { db, audit, wakes, clock, .. } = self;
+        probe::Desk::new(db.clone(), audit.clone(), wakes.clone(), clock.clone(), engine)
+    }
+
+    fn probe(&self, desk: probe::Desk) -> probe::Ctx {
+        let (samples, registry) = (self.samples.clone(), self.registry.clone());
+        probe::Ctx { desk, samples, registry, analyse: self.analyse() }
+    }
+
     fn decide(&self) -> decide::Ctx {
         decide::Ctx {
             db: self.db.clone(),
@@ -255,6 +272,7 @@ impl Parts {
         &self,
         listener: TcpListener,
         agents_at: SocketAddr,
+        probes: probe::Desk,
         steps: &mut Steps,
         stop: watch::Receiver<bool>,
     ) -> Result<FirstRun, StartError> {
@@ -274,6 +292,7 @@ impl Parts {
             identity: self.identity.clone(),
             readings: Arc::new(readings::OverLink(self.registry.clone())),
             models: self.advisor.clone(),
+            probes,
             wakes: self.wakes.clone(),
             config,
             setup,

@@ -22,6 +22,7 @@ pub mod model_costs;
 pub mod model_prompts;
 pub mod outputs;
 pub mod presence;
+pub mod probes;
 pub mod run_states;
 pub mod runs;
 pub mod samples;

@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::config::{Agents, Auth, Config, Environment, Retention, Server};
 use crate::decide;
 use crate::identity::Identity;
+use crate::probe::Desk;
 use crate::store::Db;
 use crate::store::presence::Presence;
 use crate::store::samples::SampleStore;
@@ -39,6 +40,8 @@ pub struct Inputs {
     pub readings: Arc<dyn Readings>,
     /// Knows the model.
     pub models: Arc<dyn Models>,
+    /// Where wishes for probes come.
+    pub probes: Desk,
     /// Signals between the steps.
     pub wakes: Wakes,
     /// All settings; the dashboard takes its part.
@@ -75,6 +78,8 @@ pub struct Inner {
     pub readings: Arc<dyn Readings>,
     /// Knows the model.
     pub models: Arc<dyn Models>,
+    /// Where wishes for probes come.
+    pub probes: Desk,
     /// Signals between the steps.
     pub wakes: Wakes,
     /// `[server]`.
@@ -120,6 +125,7 @@ impl AppState {
             identity,
             readings,
             models,
+            probes,
             wakes,
             config,
             setup,
@@ -136,6 +142,7 @@ impl AppState {
             identity,
             readings,
             models,
+            probes,
             wakes,
             server: config.server,
             agents: config.agents,

@@ -36,6 +36,8 @@ pub(crate) const CRATES: &[Crate] = &[
             Edge { module: "executor", may_use: &["guard", "journal", "execute"] },
             Edge { module: "link", may_use: &["spool"] },
             Edge { module: "query", may_use: &["sample", "guard"] },
+            // Of sample the board that its results stand on, and the host's name servers.
+            Edge { module: "probe", may_use: &["sample", "guard"] },
         ],
     },
     Crate {
@@ -52,9 +54,11 @@ pub(crate) const CRATES: &[Crate] = &[
             Edge { module: "ingest", may_use: &["link", "ssh", "store", "live"] },
             Edge { module: "analyse", may_use: &["store", "audit"] },
             Edge { module: "notify", may_use: &["store"] },
+            // Of analyse the way in for findings, of link the way to the hosts that run probes.
+            Edge { module: "probe", may_use: &["store", "audit", "analyse", "link"] },
             Edge { module: "decide", may_use: &["store", "audit"] },
             Edge { module: "dispatch", may_use: &["store", "link", "ssh", "identity", "audit", "decide"] },
-            Edge { module: "web", may_use: &["store", "live", "identity", "audit", "decide"] },
+            Edge { module: "web", may_use: &["store", "live", "identity", "audit", "decide", "probe"] },
         ],
     },
 ];
@@ -108,7 +112,8 @@ pub(crate) const CONFINED: &[Confined] = &[
     },
     Confined {
         what: &["sysop_agent"],
-        only_in: &["controller/src/quickstart", "agent/src/main"],
+        // One engine of probes: two would be two answers to one question.
+        only_in: &["controller/src/quickstart", "controller/src/probe/engine", "agent/src/main"],
         why: "agent and controller meet on the wire",
     },
 ];

@@ -35,6 +35,7 @@ use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::{Config, Sources};
 use crate::identity::Identity;
+use crate::probe::Desk;
 use crate::store::Db;
 use crate::store::api_tokens::{self, NewApiToken};
 use crate::store::presence::Presence;
@@ -101,6 +102,9 @@ impl Web {
         let samples = SampleStore::open(dir.path(), Options::default()).await.unwrap();
         let (setup, first) = Setup::begin(&db, &audit, &hasher, secret.as_ref(), START).await.unwrap();
         let (stop, stopped) = watch::channel(false);
+        let wakes = Wakes::default();
+        let engine = crate::probe::Engine::default();
+        let probes = Desk::new(db.clone(), audit.clone(), wakes.clone(), clock.clone(), engine);
         let state = AppState::new(Inputs {
             db,
             samples,
@@ -109,7 +113,8 @@ impl Web {
             identity,
             readings: Arc::new(NoHost),
             models: Arc::new(super::models::NoModels),
-            wakes: Wakes::default(),
+            probes,
+            wakes,
             config,
             setup,
             hasher,
