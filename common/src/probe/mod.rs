@@ -8,13 +8,15 @@ mod outcome;
 mod target;
 #[cfg(test)]
 mod tests;
+mod url;
 
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-pub use check::{Check, CheckError, Method, Record, Resolver, Url, is_name};
+pub use check::{Check, CheckError, Method, Record, Resolver, is_name};
 pub use outcome::{Outcome, ProbeState, Reason};
 pub use target::{Pattern, PatternError, is_reserved};
+pub use url::Url;
 
 /// Probes that a host runs at most.
 pub const MAX_PROBES: usize = 32;
