@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use sysop_common::action::RunState;
 use sysop_common::finding::Offer;
+use sysop_common::grant::Grants;
 use sysop_common::order::Origin;
 use sysop_common::time::UnixMs;
 
@@ -22,6 +23,8 @@ struct Weighed {
     offer: Offer,
     risk: Assessed,
     waits: Vec<Wait>,
+    /// What else they rest on: owner of the process, whether something failed before, why it is not trusted.
+    rests: Value,
 }
 
 /// What is to be done about an incident.
@@ -95,7 +98,8 @@ async fn evaluate(
             spent: &spent,
         };
         let waits = waits(&inputs);
-        weighed.push(Weighed { offer: offer.clone(), risk, waits });
+        let rests = json!({ "process_user": user, "failed_before": failed_before, "doubt": doubt });
+        weighed.push(Weighed { offer: offer.clone(), risk, waits, rests });
     }
     let step = match waiting(&runs) {
         Some(run) => review(run, &weighed),
@@ -235,9 +239,16 @@ async fn insert(
     Ok(automatic)
 }
 
-/// All that the decision rests on, so that it can be replayed.
+/// All that the decision rests on, so that it can be replayed from the record alone.
 fn inputs(evaluation: &Evaluation, weighed: &Weighed, attempt: u32) -> Value {
     let Evaluation { incident, scene, spent, .. } = evaluation;
+    let all = &scene.host.grants;
+    // What the owner allows of this action; the rest has no say here.
+    let grants = Grants {
+        queries: Vec::new(),
+        allow: all.of(weighed.offer.action.name()).cloned().collect(),
+        ..all.clone()
+    };
     json!({
         "incident": incident.id,
         "host": scene.host.id,
@@ -251,10 +262,14 @@ fn inputs(evaluation: &Evaluation, weighed: &Weighed, attempt: u32) -> Value {
         "maintenance": scene.maintenance,
         "assignments": scene.flags(weighed.offer.action.name()),
         "policy": scene.host.grants.digest,
+        "grants": grants,
+        "process_user": weighed.rests["process_user"],
+        "failed_before": weighed.rests["failed_before"],
+        "doubt": weighed.rests["doubt"],
         "known": scene.knows(&weighed.offer.action),
         "fresh": is_fresh(incident, &weighed.offer, scene.now),
         "spent": { "incident": spent.incident, "host": spent.host, "other_hosts": spent.other_hosts,
-                   "fleet": spent.fleet },
+                   "counted": spent.counted, "fleet": spent.fleet },
     })
 }
 

@@ -1,4 +1,5 @@
 mod pure;
+mod replayed;
 
 use proptest::prelude::*;
 use sysop_common::action::{Action, ProcessRef, Risk, RunState};

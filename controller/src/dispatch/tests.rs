@@ -1,3 +1,4 @@
+mod flood;
 mod settle;
 
 use std::sync::Mutex;

@@ -44,6 +44,16 @@ pub(crate) async fn host(db: &Db, id: HostId, name: &str) {
         .unwrap();
 }
 
+/// Gives a host another name, as its agent may at any time.
+pub(crate) async fn rename(db: &Db, id: HostId, name: &str) {
+    sqlx::query("UPDATE hosts SET name = ? WHERE id = ?")
+        .bind(name)
+        .bind(id.to_string())
+        .execute(db.write())
+        .await
+        .unwrap();
+}
+
 /// Says what a host is and allows, as its agent would.
 pub(crate) async fn inventory(db: &Db, id: HostId, inventory: &sysop_common::wire::Inventory) {
     sqlx::query("UPDATE hosts SET inventory = ?, grants = ?, last_seen = 1 WHERE id = ?")

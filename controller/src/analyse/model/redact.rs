@@ -238,11 +238,18 @@ fn judged(word: &str, is_secret: bool) -> (String, bool) {
     if let Some((name, value)) = word.split_once('=') {
         return (format!("{name}={}", judged(value, false).0), false);
     }
-    let looks = PREFIXES.iter().any(|prefix| word.starts_with(prefix) && word.len() >= prefix.len() + 8);
-    if looks || random(word) {
+    if PREFIXES.iter().any(|prefix| holds_key(word, prefix)) || random(word) {
         return (GONE.to_owned(), false);
     }
     (word.to_owned(), false)
+}
+
+/// Whether a key that begins so stands in a word: at its begin, or joined to a name as in the name of a unit.
+fn holds_key(word: &str, prefix: &str) -> bool {
+    word.match_indices(prefix).any(|(at, _)| {
+        let joined = word[..at].chars().next_back().is_none_or(|c| "_./@:+=?&~%\\#".contains(c));
+        joined && word.len() - at >= prefix.len() + 8
+    })
 }
 
 /// Whether a word is more like a key than like a name.
@@ -288,6 +295,8 @@ mod tests {
                 format!("--token {canary}"),
                 format!("a,{canary};b"),
                 format!("https://u:{canary}@h/p"),
+                format!("x_{canary}_y.service"),
+                format!("/srv/{canary}"),
             ] {
                 assert!(!cleaned(&text).contains(canary), "{text}: {}", cleaned(&text));
             }

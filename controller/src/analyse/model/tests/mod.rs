@@ -1,6 +1,7 @@
 //! The client against the stub server: every scenario with every kind of server, and each limit by itself.
 
 mod caps;
+mod collected;
 mod judged;
 mod limits;
 mod probing;
