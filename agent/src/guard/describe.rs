@@ -21,6 +21,12 @@ impl Policy {
         let mut text = String::new();
         let queries = if self.queries.is_empty() { "none".to_owned() } else { self.queries.join(", ") };
         let _ = writeln!(text, "readings: {queries}");
+        let probes: Vec<String> = self.probes.iter().map(ToString::to_string).collect();
+        let _ = writeln!(
+            text,
+            "probes: {}",
+            if probes.is_empty() { "none".to_owned() } else { probes.join(", ") }
+        );
         if self.rules.is_empty() {
             text += "actions: none; this host is monitored only\n";
             return text;

@@ -35,7 +35,7 @@ pub struct Policy {
     pub(super) rules: Vec<Rule>,
     pub(super) protected: Vec<String>,
     pub(super) actions_per_hour: u32,
-    probes: Vec<Pattern>,
+    pub(super) probes: Vec<Pattern>,
     digest: Option<Digest>,
 }
 

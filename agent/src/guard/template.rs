@@ -79,7 +79,10 @@ pub fn template(allow: &[AllowClass]) -> String {
         "]\n\n[limits]\n# Most actions that may start within an hour, 1 to {MAX_ACTIONS_PER_HOUR}.\n\
          actions_per_hour = {DEFAULT_ACTIONS_PER_HOUR}\n\
          # Units that no action may touch, nor stop along the way. ssh, network, dbus, systemd's own and\n\
-         # this agent are protected on every host.\nprotected = []\n\n"
+         # this agent are protected on every host.\nprotected = []\n\n\
+         # What is probed when a controller asks for it: ranges, addresses and names, with ports or without,\n\
+         # such as \"10.0.0.0/8:5432\" or \"*.example.org:443\". These are this machine itself.\n\
+         [probes]\nallow = [\"127.0.0.0/8\", \"::1\"]\n\n"
     );
     if allow.is_empty() {
         text += "# No action is allowed: this host is monitored only. To allow one, take the # away:\n\

@@ -116,6 +116,7 @@ fn a_policy_that_is_wrong_names_line_key_and_remedy() {
         ("[limits]\nactions_per_hour = 0\n", "line 2: actions_per_hour: must be from 1 to 60"),
         ("[limits]\nactions_per_hour = \"x\"\n", "line 2: actions_per_hour: invalid type"),
         ("[queries]\nallow = [\"get_secrets\"]\n", "line 2: queries.allow: \"get_secrets\" is no reading"),
+        ("[probes]\nallow = [\"http://x\"]\n", "line 2: probes.allow: \"http://x\" must be an address"),
         ("[[allow]\n", "line 1"),
     ] {
         let error = Policy::parse(Path::new("policy.toml"), text).unwrap_err().to_string();
@@ -128,6 +129,7 @@ fn a_policy_is_told_in_words() {
     assert_eq!(
         policy(POLICY).describe(),
         "readings: get_cpu_usage\n\
+         probes: 127.0.0.0/8, ::1\n\
          actions: at most 3 within an hour\n  \
            restart_service: nginx.service, php*-fpm.service; also without a person\n  \
            stop_service: *; by a person's word\n  \

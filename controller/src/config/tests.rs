@@ -174,6 +174,7 @@ fn the_documented_file_names_every_setting_and_variable_and_each_example_is_acce
     Auth::read(&mut sources).unwrap();
     Retention::read(&mut sources).unwrap();
     Model::read(&mut sources).unwrap();
+    Probes::read(&mut sources).unwrap();
     for key in sources.keys() {
         let (_, name) = key.name.split_once('.').unwrap();
         assert!(sample.contains(&format!("\n#{name} = ")), "{} is not documented", key.name);

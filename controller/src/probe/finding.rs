@@ -18,7 +18,7 @@ pub(super) fn entity(probe: &Probe) -> String {
 
 /// Why a try ended as it did, for people.
 #[must_use]
-pub fn why(say: Text, outcome: &Outcome) -> String {
+pub(super) fn why(say: Text, outcome: &Outcome) -> String {
     let number = outcome.number;
     let key = format!("probe.reason.{}", outcome.reason.word());
     say.say(&key, &[("n", &number)])

@@ -86,7 +86,8 @@ pub(super) fn result(
         let outcome = Outcome {
             reason: Reason::from_number(value("probe.reason")?).unwrap_or(Reason::LocalFault),
             number: value("probe.number").unwrap_or(0),
-            micros: latest.value("probe.time", &label).map(|micros| micros as u64),
+            // Read in ms, as every time is.
+            micros: latest.value("probe.time", &label).map(|ms| (ms * 1_000.0) as u64),
             days: value("probe.certificate_days"),
         };
         let epoch = latest.now.epoch.0.cast_signed();

@@ -32,7 +32,6 @@ use crate::store::{StoreError, incidents};
 
 pub use desk::{Desk, DeskError};
 pub use engine::{Engine, Nets};
-pub use finding::why;
 
 /// Tries at a time.
 const AT_ONCE: usize = 32;
@@ -288,8 +287,8 @@ impl Prober {
     }
 }
 
-/// The language that findings of probes are told in, for pages that tell the same.
+/// Why a try ended as it did, in English, for pages and the API.
 #[must_use]
-pub fn language(tag: &str) -> Language {
-    Language::from_tag(tag)
+pub fn says(outcome: &Outcome) -> String {
+    finding::why(Language::English.text(), outcome)
 }

@@ -119,6 +119,14 @@ routes! {
     POST   "/settings/model/test"         Admin    pages::model::act::test;
     POST   "/settings/model/notes"        Admin    pages::model::act::write_note;
     POST   "/settings/model/trust/{id}"   Admin    pages::model::act::lift;
+    GET    "/probes"                      Viewer   pages::probes::show;
+    POST   "/probes"                      Operator pages::probes::edit::add;
+    GET    "/probes/new"                  Operator pages::probes::edit::show_new;
+    GET    "/probes/{id}"                 Viewer   pages::probes::one::show;
+    GET    "/probes/{id}/edit"            Operator pages::probes::edit::show;
+    POST   "/probes/{id}/edit"            Operator pages::probes::edit::change;
+    POST   "/probes/{id}/try"             Operator pages::probes::one::try_now;
+    POST   "/probes/{id}/remove"          Operator pages::probes::one::remove;
     GET    "/approvals"                   Viewer   pages::approvals::show;
     GET    "/approvals/{id}"              Viewer   pages::approvals::show_one;
     POST   "/approvals/{id}"              Operator pages::approvals::decide;
@@ -193,6 +201,12 @@ routes! {
     PUT    "/api/v1/automation"                Operator api::assignments::set_automation;
     GET    "/api/v1/busy-hours"                Viewer   api::assignments::busy_hours;
     PUT    "/api/v1/busy-hours"                Admin    api::assignments::set_busy_hours;
+    GET    "/api/v1/probes"                    Viewer   api::probes::list;
+    POST   "/api/v1/probes"                    Operator api::probes::add;
+    GET    "/api/v1/probes/{id}"               Viewer   api::probes::get;
+    PUT    "/api/v1/probes/{id}"               Operator api::probes::change;
+    DELETE "/api/v1/probes/{id}"               Operator api::probes::remove;
+    POST   "/api/v1/probes/{id}/try"           Operator api::probes::try_now;
     GET    "/api/v1/maintenance"               Viewer   api::maintenance::list;
     POST   "/api/v1/maintenance"               Operator api::maintenance::set;
     DELETE "/api/v1/maintenance/{id}"          Operator api::maintenance::end;

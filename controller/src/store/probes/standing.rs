@@ -1,5 +1,7 @@
 //! How probes stand, and what came of them: the last result, five-minute counts, the last few one by one.
 
+use std::collections::HashMap;
+
 use sqlx::FromRow;
 use sysop_common::ids::HostId;
 use sysop_common::probe::{Outcome, ProbeId, ProbeState, Reason};
@@ -219,6 +221,29 @@ pub async fn buckets(
     .bind(since.0)
     .fetch_all(db.read())
     .await?)
+}
+
+/// Counts of all probes since a time by quarters of an hour, oldest first.
+///
+/// # Errors
+/// Only the store's.
+pub async fn quarters(
+    db: &Db,
+    since: UnixMs,
+) -> Result<HashMap<(ProbeId, Option<HostId>), Vec<Bucket>>, StoreError> {
+    let rows: Vec<(i64, String, i64, i64, i64, i64, i64, i64)> = sqlx::query_as(
+        "SELECT probe, runner, min(at), sum(up), sum(down), sum(other), sum(timed), sum(micros_sum)
+         FROM probe_buckets WHERE at >= ? GROUP BY probe, runner, at / 900000 ORDER BY 1, 2, 3",
+    )
+    .bind(since.0)
+    .fetch_all(db.read())
+    .await?;
+    let mut quarters: HashMap<_, Vec<Bucket>> = HashMap::new();
+    for (probe, by, at, up, down, other, timed, micros_sum) in rows {
+        let key = (probe_id(probe)?, runner(&by)?);
+        quarters.entry(key).or_default().push(Bucket { at, up, down, other, timed, micros_sum });
+    }
+    Ok(quarters)
 }
 
 /// The last results of a probe by one runner, newest first.

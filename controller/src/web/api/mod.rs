@@ -15,6 +15,7 @@ pub mod incidents;
 pub mod maintenance;
 pub mod model;
 pub mod openapi;
+pub mod probes;
 pub mod queries;
 pub mod retention;
 pub mod rows;

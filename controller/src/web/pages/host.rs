@@ -15,6 +15,7 @@ use serde::Deserialize;
 use sysop_common::ids::HostId;
 use sysop_common::time::UnixMs;
 
+use super::probes::ProbeRow;
 use super::shared::HostRef;
 use super::shared::{IncidentLine, RunLine, incident_href, incident_name};
 use super::source::Source;
@@ -73,6 +74,8 @@ pub struct HostView {
     pub units_total: u64,
     /// What its owner allows.
     pub grants: Grants,
+    /// Probes of it, failing ones first.
+    pub probes: Vec<ProbeRow>,
     /// Incidents of late, newest first.
     pub incidents: Vec<IncidentLine>,
     /// Runs of late, newest first.
@@ -118,6 +121,7 @@ fn body(ctx: &Ctx, view: &HostView) -> Markup {
             div class="c3 stack" {
                 (side::units(view, now))
                 (side::grants(ctx, view))
+                (side::probes(ctx, view))
                 (incidents(view, now))
                 (runs(view, now))
             }

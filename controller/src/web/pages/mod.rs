@@ -18,6 +18,7 @@ pub mod model;
 pub mod opinion;
 pub mod overview;
 pub mod password;
+pub mod probes;
 pub mod proposal;
 pub mod retention;
 pub mod run;

@@ -37,6 +37,10 @@ impl World {
             key: None,
         };
         let run = decide::start_run(&web.state.decide(), &start, &fixture::ann()).await.unwrap().id;
+        let probe = json!({"name": "db", "kind": "tcp", "target": "127.0.0.1", "port": 9});
+        let admin = web.token(Role::Admin).await;
+        let made = web.send(ask("POST", "/api/v1/probes").token(&admin).json(&probe)).await;
+        assert_eq!(made.status, StatusCode::CREATED, "{}", made.text());
         let (admin, _) = users::with_password(&web.state.db, "viewer").await.unwrap().unwrap();
         let token = web.token(Role::Admin).await;
         let description = web.send(get("/api/openapi.json")).await.json();
@@ -50,6 +54,7 @@ impl World {
             "incidents" | "analyses" | "trust" => self.incident.to_string(),
             "runs" | "approvals" => self.run.to_string(),
             "users" => self.user.clone(),
+            "probes" => "1".to_owned(),
             _ => "none".to_owned(),
         };
         path.replace("{id}", &id).replace("{run}", &self.run.to_string())
@@ -83,6 +88,9 @@ impl World {
             ("POST", "/api/v1/users") => json!({"name": "dan", "password": PASSWORD, "role": "viewer"}),
             ("PATCH", "/api/v1/users/{id}") => json!({"role": "operator", "disabled": false}),
             ("POST", "/api/v1/users/{id}/password") => json!({"password": PASSWORD}),
+            ("POST", "/api/v1/probes") | ("PUT", "/api/v1/probes/{id}") => {
+                json!({"name": "web", "kind": "tcp", "target": "127.0.0.1", "port": 9})
+            }
             ("PUT", "/api/v1/busy-hours") => json!({"hours": "8-18"}),
             ("POST", "/api/v1/maintenance") => {
                 json!({"host": self.host, "duration_s": 3600, "reason": "upgrade"})
@@ -303,10 +311,11 @@ async fn an_unknown_or_malformed_id_is_named_and_nothing_happens() {
             let method = method.to_uppercase();
             let body = world.body(&method, path);
             for id in [unknown, "1", "x", "..%2f..%2fetc", "%00", "%ff", "a%0d%0ab", &"9".repeat(300)] {
-                let numbered = ["incidents", "analyses", "trust"].iter().any(|part| path.contains(part));
+                let numbered =
+                    ["incidents", "analyses", "trust", "probes"].iter().any(|part| path.contains(part));
                 let id = if numbered && id == unknown { "999999" } else { id };
                 let address = path.replace("{id}", id).replace("{run}", id);
-                if address.contains("/incidents/1") {
+                if address.contains("/incidents/1") || address.contains("/probes/1") {
                     continue;
                 }
                 let query = if path.ends_with("/series") { "?metric=load.1" } else { "" };

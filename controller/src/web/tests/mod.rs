@@ -6,6 +6,7 @@ mod hostile;
 mod matrix;
 mod model;
 mod pages;
+mod probes;
 mod retention;
 mod settings;
 mod sockets;

@@ -126,6 +126,7 @@ fn web_07() -> HostView {
     HostView {
         id: "w7".into(),
         name: "web-07".into(),
+        probes: super::rest::probes(),
         state: State::Crit,
         state_words: "Critical for 2 min".into(),
         labels: vec![

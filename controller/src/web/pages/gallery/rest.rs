@@ -1,19 +1,24 @@
 //! Audit, adding a host, the door, errors.
 
 use sysop_common::action::Risk;
+use sysop_common::probe::ProbeState;
 
 use super::super::add_host::{self, AddHostView, Arrived, EnrolLine, Power, WaitView};
 use super::super::audit::{self, Actor, AuditRow, AuditView, ChainCheck};
 use super::super::errors;
 use super::super::login::{self, LoginView};
+use super::super::probes::edit::{self, EditView};
+use super::super::probes::one::{self, ProbeView, RunnerView};
+use super::super::probes::{self, ProbeRow, ProbesView};
 use super::super::setup::{self, SetupView};
 use super::super::shared::HostRef;
-use super::{Ctx, DAY, MINUTE, NOW, Page, ctx};
+use super::{Ctx, DAY, MINUTE, NOW, Page, ctx, wave};
 use crate::web::widgets::State;
 use crate::web::widgets::list::Paging;
 use crate::web::widgets::note::Toast;
 
 pub(super) fn pages() -> Vec<(&'static str, Ctx, Page)> {
+    let probe = ctx("/probes");
     let (chain, add, lost) = (ctx("/audit"), ctx("/hosts/new"), ctx("/nowhere"));
     let out = Ctx { user: None, path: "/login".into(), csrf: "9f2c".into(), now_ms: NOW, ..Ctx::default() };
     let broken = AuditView { check: Some(ChainCheck { broken: Some(184_107), ..check() }), ..records() };
@@ -35,6 +40,10 @@ pub(super) fn pages() -> Vec<(&'static str, Ctx, Page)> {
         ("add-host", add.clone(), add_host::page(&add, &choosing())),
         ("add-host-wait", add.clone(), add_host::page(&add, &enrolling(WaitView::default()))),
         ("add-host-done", add.clone(), add_host::page(&add, &enrolling(arrived()))),
+        ("probes", probe.clone(), probes::page(&probe, &ProbesView { rows: rows() })),
+        ("probes-none", probe.clone(), probes::page(&probe, &ProbesView::default())),
+        ("probe", probe.clone(), one::page(&probe, &asked())),
+        ("probe-form", probe.clone(), edit::page(&probe, &EditView::default())),
         ("setup", out.clone(), setup::page(&out, &first)),
         ("login", out.clone(), login::page(&out, &wrong)),
         ("error-404", lost.clone(), errors::not_found(&lost)),
@@ -202,5 +211,73 @@ fn arrived() -> WaitView {
         first_sample_ms: Some(NOW - 1_000),
         host: Some(Arrived { host, facts, measures: Some((0.12, 0.34, 0.22)) }),
         expired: false,
+    }
+}
+
+/// Probes as a host's page shows them.
+pub(super) fn probes() -> Vec<ProbeRow> {
+    rows()
+}
+
+fn rows() -> Vec<ProbeRow> {
+    let up = ProbeRow {
+        id: 2,
+        name: "Shop front".into(),
+        asks: "http https://shop.example.net/health".into(),
+        runner: "the controller".into(),
+        state: Some(ProbeState::Up),
+        enabled: true,
+        says: "it answers".into(),
+        at_ms: Some(NOW - 20_000),
+        took_ms: Some(41.0),
+        line: wave(96, 0.4, 0.3, 7).into_iter().map(|point| point.map(|value| value * 100.0)).collect(),
+        uptime: Some(0.99_97),
+        ..ProbeRow::default()
+    };
+    let down = ProbeRow {
+        id: 1,
+        name: "Orders database".into(),
+        asks: "tcp db-1:5432".into(),
+        runner: "web-07".into(),
+        state: Some(ProbeState::Down),
+        failing: true,
+        says: "the connection is refused: nothing listens there".into(),
+        took_ms: None,
+        ..up.clone()
+    };
+    let refused = ProbeRow {
+        id: 3,
+        name: "Payments".into(),
+        state: Some(ProbeState::Refused),
+        says: "refused by the host's policy".into(),
+        line: Vec::new(),
+        uptime: None,
+        ..up.clone()
+    };
+    let fresh = ProbeRow {
+        id: 4,
+        name: "New".into(),
+        state: None,
+        says: String::new(),
+        at_ms: None,
+        ..refused.clone()
+    };
+    vec![down, up, refused, fresh]
+}
+
+fn asked() -> ProbeView {
+    let runner = |row: ProbeRow| RunnerView {
+        policy: (row.state == Some(ProbeState::Refused))
+            .then(|| "[probes]\nallow = [\"pay.example.net:443\"]".into()),
+        why: vec!["It is not told of: 1 of 3 failures in a row that would.".into()],
+        results: vec![(NOW - MINUTE, ProbeState::Up, "it answers".into(), Some(3.2))],
+        row,
+    };
+    ProbeView {
+        id: 1,
+        name: "Orders database".into(),
+        facts: vec![("Kind", "tcp".into()), ("Target", "db-1:5432".into())],
+        may_try: true,
+        runners: rows().into_iter().map(runner).collect(),
     }
 }

@@ -71,6 +71,7 @@ pub async fn fill(source: Source<'_>, id: HostId, range: Range, role: Role) -> R
         units_total: units.len() as u64,
         units: unit_rows(&units, may_run && host.grants.executor),
         grants: words::grants(&host.grants, &assigned, role == Role::Admin),
+        probes: super::super::probes::fill::of_host(source, id).await?,
         incidents: incidents.iter().map(|incident| Source::incident_line(incident, &names, None)).collect(),
         runs: runs.iter().map(|run| Source::run_line(run, &names)).collect(),
         may_run: may_run && host.grants.executor,

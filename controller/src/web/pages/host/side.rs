@@ -4,8 +4,9 @@ use maud::{Markup, html};
 
 use super::HostView;
 use crate::web::layout::Ctx;
+use crate::web::pages::probes::{PATH, ProbeRow, shown};
 use crate::web::widgets::state::{Size, State, chip, shape_named};
-use crate::web::widgets::{card, form, format, icon_small, icons};
+use crate::web::widgets::{card, form, format, icon_small, icons, list};
 
 /// A systemd service.
 #[derive(Debug, Clone)]
@@ -83,6 +84,24 @@ impl UnitRow {
             }
         }
     }
+}
+
+/// Probes that it runs, and those of the controller that are on its card.
+pub(super) fn probes(ctx: &Ctx, view: &HostView) -> Markup {
+    let line = |row: &ProbeRow| {
+        let (state, word) = shown(row.state, row.enabled);
+        let at = html! { @if let Some(ms) = row.at_ms { (format::ago(ctx.now_ms, ms)) } };
+        let title = html! { a href={ (PATH) "/" (row.id) } { (row.name) } };
+        let says = if row.says.is_empty() { word } else { &row.says };
+        list::line(state, word, title, html! { (says) " · from " (row.runner) }, at)
+    };
+    let body = html! {
+        @for row in &view.probes { (line(row)) }
+        @if view.probes.is_empty() { p class="cb small t3" { "None is about this host." } }
+    };
+    let may = ctx.user.as_ref().is_some_and(|user| user.may_operate);
+    let add = html! { @if may { div.acts { a.small href={ "/probes/new?host=" (view.id) } { "Add" } } } };
+    card("host-probes", "Probes", add, body)
 }
 
 /// What the host's owner allows.
