@@ -96,6 +96,16 @@ impl Connection {
         }
     }
 
+    /// Bytes and datagrams so far, both ways; 0 over TCP, where the kernel has them.
+    #[must_use]
+    pub fn datagrams(&self) -> (u64, u64) {
+        let stats = self.quic.as_ref().map(|(_, connection)| connection.stats());
+        stats.map_or((0, 0), |stats| {
+            let (sent, received) = (stats.udp_tx, stats.udp_rx);
+            (sent.bytes + received.bytes, sent.datagrams + received.datagrams)
+        })
+    }
+
     /// What an error on this connection means: the transport may know more than the stream.
     #[must_use]
     pub fn explain(&self, error: &io::Error) -> DialError {

@@ -9,23 +9,25 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use quinn::{Endpoint, TransportConfig, VarInt};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde_json::{Value, json};
+use sysop_agent::link::Transport;
+use sysop_agent::link::dial::{self, Target};
 use sysop_common::bytes::Bytes;
 use sysop_common::ids::Seq;
 use sysop_common::sample::Schema;
 use sysop_common::tls;
 use sysop_common::wire::frame::FrameBuf;
-use sysop_common::wire::{CONTROLLER_DNS, Chain, Downward, Hello, Samples, Upward};
+use sysop_common::wire::{Chain, Downward, Hello, Samples, Upward};
 use sysop_controller::clock::Clock;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::watch;
 
 use super::fleet::{self, Host};
 use super::{Plan, proc};
 
-/// Sockets that the agents share: enough that none of them is the bottleneck.
-const SOCKETS: usize = 16;
+/// An agent gives an attempt up after this long.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The server's process.
 struct Server {
@@ -78,12 +80,21 @@ struct Counts {
     acked: AtomicU64,
     failed: AtomicUsize,
     wire_bytes: AtomicU64,
+    packets: AtomicU64,
     latencies: Mutex<Vec<u32>>,
     back: Mutex<Vec<Duration>>,
 }
 
+impl Counts {
+    /// Frames, bytes and packets on the wire, bytes of frames.
+    fn so_far(&self) -> [u64; 4] {
+        [&self.frames, &self.wire_bytes, &self.packets, &self.payload]
+            .map(|count| count.load(Ordering::Relaxed))
+    }
+}
+
 struct Agent {
-    tls: Arc<rustls::ClientConfig>,
+    target: Target,
     host: Host,
 }
 
@@ -106,14 +117,16 @@ pub fn run(plan: &Plan) {
     println!("{result}");
 }
 
-fn agents(dir: &Path, schema: &Schema) -> Vec<Agent> {
+fn agents(dir: &Path, address: SocketAddr, schema: &Schema) -> Vec<Agent> {
     let bytes = std::fs::read(dir.join("fleet.cbor")).unwrap();
     let (ca, hosts): (Bytes, Vec<(Bytes, Bytes)>) = serde_cbor::from_slice(&bytes).unwrap();
     let agent = |(n, (key, certificate)): (usize, (Bytes, Bytes))| {
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.0));
         let tls =
             tls::agent(CertificateDer::from(ca.0.clone()), vec![CertificateDer::from(certificate.0)], key);
-        Agent { tls: Arc::new(tls.unwrap()), host: Host::new(n as u64 + 1, schema) }
+        let target =
+            Target { address: (address.ip().to_string(), address.port()), tls: Arc::new(tls.unwrap()) };
+        Agent { target, host: Host::new(n as u64 + 1, schema) }
     };
     hosts.into_iter().enumerate().map(agent).collect()
 }
@@ -129,16 +142,13 @@ async fn until(what: &str, seconds: u64, mut met: impl FnMut() -> bool) {
 async fn measure(plan: &Plan, server: &mut Server, address: SocketAddr, dir: &Path) -> Value {
     let schema = Arc::new(fleet::schema());
     let counts = Arc::new(Counts::default());
-    let sockets: Vec<Endpoint> =
-        (0..SOCKETS).map(|_| Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap()).collect();
     let (phase, phases) = watch::channel(Phase::Run);
     let empty = server.ask("mark");
-    for (n, agent) in agents(dir, &schema).into_iter().enumerate() {
-        let (endpoint, schema, counts, phases) =
-            (sockets[n % SOCKETS].clone(), schema.clone(), counts.clone(), phases.clone());
+    for (n, agent) in agents(dir, address, &schema).into_iter().enumerate() {
+        let (schema, counts, phases) = (schema.clone(), counts.clone(), phases.clone());
         let (interval, window) = (plan.interval, plan.window);
         let spread = window.mul_f64(n as f64 / plan.agents as f64);
-        tokio::spawn(Box::pin(life(agent, endpoint, address, schema, counts, phases, interval, spread)));
+        tokio::spawn(Box::pin(life(agent, schema, counts, phases, interval, spread)));
     }
     until("all agents", plan.window.as_secs() + 60, || counts.ready.load(Ordering::Relaxed) == plan.agents)
         .await;
@@ -151,29 +161,28 @@ async fn measure(plan: &Plan, server: &mut Server, address: SocketAddr, dir: &Pa
         move || fdatasyncs(&dir, seconds)
     });
     let (before, start) = (server.ask("mark"), Instant::now());
-    let (frames, wire, payload) = (
-        counts.frames.load(Ordering::Relaxed),
-        counts.wire_bytes.load(Ordering::Relaxed),
-        counts.payload.load(Ordering::Relaxed),
-    );
+    let so_far = || counts.so_far();
+    let earlier = so_far();
     tokio::time::sleep(Duration::from_secs(plan.seconds)).await;
     let after = server.ask("mark");
     let elapsed = start.elapsed().as_secs_f64();
-    let frames = counts.frames.load(Ordering::Relaxed) - frames;
-    let wire = counts.wire_bytes.load(Ordering::Relaxed) - wire;
-    let payload = counts.payload.load(Ordering::Relaxed) - payload;
+    let [frames, wire, packets, payload] = {
+        let now = so_far();
+        std::array::from_fn(|at| now[at] - earlier[at])
+    };
     let mut latencies = std::mem::take(&mut *counts.latencies.lock().unwrap());
     let mut syncs = sync.join().unwrap();
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
 
     // All gone, all back.
     counts.ready.store(0, Ordering::Relaxed);
-    let storm_before = server.ask("mark");
+    let (storm_before, storm_frames) = (server.ask("mark"), counts.frames.load(Ordering::Relaxed));
     let storm = Instant::now();
     phase.send_replace(Phase::Storm(storm));
     let patience = plan.window.as_secs() + 120;
     until("all agents back", patience, || counts.back.lock().unwrap().len() == plan.agents).await;
-    let storm_after = server.ask("mark");
+    let (storm_after, storm_frames) =
+        (server.ask("mark"), counts.frames.load(Ordering::Relaxed) - storm_frames);
     let mut back = std::mem::take(&mut *counts.back.lock().unwrap());
     phase.send_replace(Phase::Stop);
     tokio::time::sleep(Duration::from_millis(500)).await;
@@ -182,6 +191,10 @@ async fn measure(plan: &Plan, server: &mut Server, address: SocketAddr, dir: &Pa
     let delta = |a: &Value, b: &Value, key: &str| b[key].as_f64().unwrap() - a[key].as_f64().unwrap();
     let agents = plan.agents as f64;
     let frames_f = frames as f64;
+    let frame_cpu = delta(&before, &after, "cpu_us") / frames_f;
+    // Who is back goes on sampling: the first sample belongs to coming back, the others do not.
+    let later_frames = (storm_frames as f64 / agents - 1.0).max(0.0);
+    let storm_cpu = delta(&storm_before, &storm_after, "cpu_us") / agents;
     json!({
         "agents": plan.agents,
         "interval_ms": plan.interval.as_millis() as u64,
@@ -190,7 +203,7 @@ async fn measure(plan: &Plan, server: &mut Server, address: SocketAddr, dir: &Pa
         "columns": schema.columns.len(),
         "load": load.split(' ').next().unwrap_or_default(),
         "frames_per_s": frames_f / elapsed,
-        "cpu_us_per_frame": delta(&before, &after, "cpu_us") / frames_f,
+        "cpu_us_per_frame": frame_cpu,
         "commits_per_s": delta(&before, &after, "commits") / elapsed,
         "ack_p50_ms": percentile(&mut latencies, 0.50) / 1_000.0,
         "ack_p99_ms": percentile(&mut latencies, 0.99) / 1_000.0,
@@ -201,7 +214,10 @@ async fn measure(plan: &Plan, server: &mut Server, address: SocketAddr, dir: &Pa
         "rss": after["rss"],
         "payload_per_frame": payload as f64 / frames_f,
         "wire_per_frame": wire as f64 / frames_f,
-        "handshake_cpu_us": delta(&storm_before, &storm_after, "cpu_us") / agents,
+        "packets_per_frame": packets as f64 / frames_f,
+        "handshake_cpu_us": (storm_cpu - later_frames * frame_cpu).max(0.0),
+        "storm_cpu_us": storm_cpu,
+        "storm_later_frames": later_frames,
         "reconnect_s": back.iter().max().map_or(0.0, Duration::as_secs_f64),
         "reconnect_p50_s": percentile(&mut back, 0.5_f64),
         "window_s": plan.window.as_secs(),
@@ -248,25 +264,9 @@ fn fdatasyncs(dir: &Path, seconds: u64) -> Vec<u32> {
     took
 }
 
-fn client(tls: &Arc<rustls::ClientConfig>) -> quinn::ClientConfig {
-    let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls.clone()).unwrap();
-    let mut transport = TransportConfig::default();
-    transport
-        .initial_mtu(1_200)
-        .mtu_discovery_config(None)
-        .max_idle_timeout(Some(VarInt::from_u32(60_000).into()))
-        .allow_spin(false);
-    let mut config = quinn::ClientConfig::new(Arc::new(crypto));
-    config.transport_config(Arc::new(transport));
-    config
-}
-
 /// One agent: connects in its turn, sends a sample per interval, comes back after a storm.
-#[allow(clippy::too_many_arguments)]
 async fn life(
     mut agent: Agent,
-    endpoint: Endpoint,
-    address: SocketAddr,
     schema: Arc<Schema>,
     counts: Arc<Counts>,
     mut phases: watch::Receiver<Phase>,
@@ -276,7 +276,7 @@ async fn life(
     tokio::time::sleep(spread).await;
     let mut storm = None;
     loop {
-        match session(&mut agent, &endpoint, address, &schema, &counts, &mut phases, interval, storm).await {
+        match session(&mut agent, &schema, &counts, &mut phases, interval, storm).await {
             Ok(()) => {
                 let phase = *phases.borrow_and_update();
                 if let Phase::Storm(since) = phase {
@@ -297,11 +297,8 @@ async fn life(
     }
 }
 
-#[allow(clippy::too_many_arguments)]
 async fn session(
     agent: &mut Agent,
-    endpoint: &Endpoint,
-    address: SocketAddr,
     schema: &Schema,
     counts: &Counts,
     phases: &mut watch::Receiver<Phase>,
@@ -309,9 +306,8 @@ async fn session(
     storm: Option<Instant>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let clock = Clock::system();
-    let connecting = endpoint.connect_with(client(&agent.tls), address, CONTROLLER_DNS)?;
-    let connection = tokio::time::timeout(Duration::from_secs(5), connecting).await??;
-    let (mut send, mut recv) = connection.open_bi().await?;
+    // As the agent does it: sockets, transport and TLS are its own.
+    let mut connection = dial::dial(Transport::Quic, &agent.target, PATIENCE).await?;
     let hello = Hello {
         version_min: 1,
         version_max: 1,
@@ -330,7 +326,8 @@ async fn session(
     let mut chain = Some(Chain { epoch: agent.host.epoch, schema: schema.id() });
     let mut sent: VecDeque<(Seq, Instant)> = VecDeque::new();
     let mut buf = FrameBuf::default();
-    let mut wire = 0;
+    let mut wire = (0, 0);
+    let mut chunk = [0; 4_096];
     // The first sample at once, the others in step with everybody's own second.
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -342,18 +339,22 @@ async fn session(
                 counts.payload.fetch_add(frame.len() as u64, Ordering::Relaxed);
                 Upward::Samples(Samples { chain: chain.take(), frames: vec![Bytes(frame)] }).encode(&mut out)?;
                 sent.push_back((agent.host.seq(), Instant::now()));
-                send.write_all(&out).await?;
+                connection.writer.write_all(&out).await?;
                 out.clear();
                 counts.frames.fetch_add(1, Ordering::Relaxed);
-                let stats = connection.stats();
+                let (bytes, packets) = connection.datagrams();
                 // With the headers of IP and UDP.
-                let all = stats.udp_tx.bytes + stats.udp_rx.bytes + 28 * (stats.udp_tx.datagrams + stats.udp_rx.datagrams);
-                counts.wire_bytes.fetch_add(all - wire, Ordering::Relaxed);
-                wire = all;
+                let all = bytes + 28 * packets;
+                counts.wire_bytes.fetch_add(all - wire.0, Ordering::Relaxed);
+                counts.packets.fetch_add(packets - wire.1, Ordering::Relaxed);
+                wire = (all, packets);
             }
-            chunk = recv.read_chunk(4_096, true) => {
-                let chunk = chunk?.ok_or("the server ended the session")?;
-                buf.extend(&chunk.bytes);
+            read = connection.reader.read(&mut chunk) => {
+                let read = read?;
+                if read == 0 {
+                    return Err("the server ended the session".into());
+                }
+                buf.extend(&chunk[..read]);
                 while let Some(frame) = buf.next_frame()? {
                     match Downward::decode(frame)? {
                         Downward::Ack(ack) => {
@@ -375,7 +376,7 @@ async fn session(
                 }
             }
             _ = phases.changed() => {
-                connection.close(VarInt::from_u32(0), b"");
+                connection.close().await;
                 return Ok(());
             }
         }
