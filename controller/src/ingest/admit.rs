@@ -35,7 +35,9 @@ impl Gate for Ingest {
             let now = self.shared.clock.now();
             let standing = certificates::standing(&self.shared.db, peer.fingerprint, peer.host, now).await;
             match standing.map_err(|e| unavailable(peer.host, &e))? {
-                Standing::Good { not_after } => Ok(Admission { not_after }),
+                Standing::Good { not_after, owner } => {
+                    Ok(Admission { not_after, leased: owner == Some(self.shared.options.controller) })
+                }
                 Standing::Unknown => {
                     Err(Refused("this certificate was not issued by this controller".into()))
                 }
@@ -47,11 +49,18 @@ impl Gate for Ingest {
         })
     }
 
-    fn open<'a>(&'a self, peer: &'a Peer, hello: &'a Hello) -> BoxFuture<'a, Result<Opened, Refused>> {
+    fn open<'a>(
+        &'a self,
+        peer: &'a Peer,
+        hello: &'a Hello,
+        admission: Admission,
+    ) -> BoxFuture<'a, Result<Opened, Refused>> {
         Box::pin(async move {
             let shared = &self.shared;
             let cell = cell(shared, peer.host).await.map_err(|e| unavailable(peer.host, &e))?;
-            if let Err(error) = leases::claim(&shared.db, peer.host, shared.options.controller).await {
+            if !admission.leased
+                && let Err(error) = leases::claim(&shared.db, peer.host, shared.options.controller).await
+            {
                 // Without a lease samples still come in; orders are what needs it.
                 tracing::warn!(host = %peer.host, %error, "the host's lease could not be claimed");
             }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use quinn::crypto::rustls::{HandshakeData, QuicServerConfig};
 use quinn::{
-    AckFrequencyConfig, Endpoint, EndpointConfig, IdleTimeout, TokioRuntime, TransportConfig, VarInt,
+    AckFrequencyConfig, ConnectionId, ConnectionIdGenerator, Endpoint, EndpointConfig, IdleTimeout,
+    TokioRuntime, TransportConfig, VarInt,
 };
 use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
@@ -22,8 +23,9 @@ use tokio_rustls::TlsAcceptor;
 
 use super::carrier::{Reader, Writer};
 use super::coming::{Counted, Place};
-use super::ports::{Peer, Transport};
+use super::ports::{Admission, Peer, Transport};
 use super::session::{self, Streams};
+use super::socket::BatchSocket;
 use super::{Context, LinkError, MAX_OPENING, enrol};
 use crate::identity::host_of;
 
@@ -33,6 +35,8 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 const IDLE_MS: u32 = 60_000;
 /// Bytes of the socket's buffers: what a fleet sends while the process is busy.
 const SOCKET_BUFFER: usize = 4 << 20;
+/// Bytes of a connection's id.
+const CONNECTION_ID: usize = 4;
 /// How long sessions have to say goodbye.
 const GOODBYE: Duration = Duration::from_millis(400);
 
@@ -61,8 +65,11 @@ impl Listeners {
         let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
         config.transport_config(Arc::new(transport()?));
         config.max_incoming(1_024).incoming_buffer_size(16 << 10).incoming_buffer_size_total(16 << 20);
-        let endpoint = Endpoint::new(EndpointConfig::default(), Some(config), udp, Arc::new(TokioRuntime));
-        let endpoint = endpoint.map_err(failed)?;
+        let mut ids = EndpointConfig::default();
+        ids.cid_generator(|| Box::new(ShortIds));
+        let socket = Arc::new(BatchSocket::new(udp).map_err(failed)?);
+        let endpoint = Endpoint::new_with_abstract_socket(ids, Some(config), socket, Arc::new(TokioRuntime))
+            .map_err(failed)?;
         Ok(Self { endpoint, tcp, acceptor: TlsAcceptor::from(tls), address })
     }
 
@@ -94,6 +101,25 @@ impl Listeners {
         tasks.abort_all();
         self.endpoint.close(VarInt::from_u32(0), b"the controller stops");
         let _ = tokio::time::timeout(Duration::from_millis(100), self.endpoint.wait_idle()).await;
+    }
+}
+
+/// Random ids, in each packet of an agent: short, and far more than one controller has agents. Two alike are
+/// drawn again.
+#[derive(Debug)]
+struct ShortIds;
+
+impl ConnectionIdGenerator for ShortIds {
+    fn generate_cid(&mut self) -> ConnectionId {
+        ConnectionId::new(uuid::Uuid::new_v4().as_bytes().first_chunk::<CONNECTION_ID>().unwrap_or(&[0; _]))
+    }
+
+    fn cid_len(&self) -> usize {
+        CONNECTION_ID
+    }
+
+    fn cid_lifetime(&self) -> Option<Duration> {
+        None
     }
 }
 
@@ -181,7 +207,7 @@ async fn quic_connection(context: Arc<Context>, connection: quinn::Connection, p
     match protocol.as_deref() {
         Some(ALPN) => {
             let leaf = certificates.as_ref().and_then(|chain| chain.first());
-            let (peer, not_after, opening) = match admit(&context, leaf, Transport::Quic, from, place).await {
+            let (peer, admission, opening) = match admit(&context, leaf, Transport::Quic, from, place).await {
                 Ok(admitted) => admitted,
                 Err(why) => return goodbye(&connection, &why).await,
             };
@@ -194,7 +220,7 @@ async fn quic_connection(context: Arc<Context>, connection: quinn::Connection, p
                 writer: Writer::Quic(send),
                 quic: Some(connection.clone()),
             };
-            session::run(context, peer, not_after, streams, opening).await;
+            session::run(context, peer, admission, streams, opening).await;
         }
         Some(ALPN_ENROLL) => {
             let Ok(Ok((send, recv))) = tokio::time::timeout(HANDSHAKE_TIMEOUT, connection.accept_bi()).await
@@ -249,7 +275,7 @@ async fn tcp_connection(
     let mut streams = Streams { reader: Reader::tcp(read), writer: Writer::Tcp(write), quic: None };
     match protocol.as_deref() {
         Some(ALPN) => match admit(&context, leaf.as_ref(), Transport::Tcp, from, place).await {
-            Ok((peer, not_after, opening)) => session::run(context, peer, not_after, streams, opening).await,
+            Ok((peer, admission, opening)) => session::run(context, peer, admission, streams, opening).await,
             Err(why) => session::refuse(&mut streams, &why).await,
         },
         Some(ALPN_ENROLL) => enrol::run(&context, from, streams).await,
@@ -267,7 +293,7 @@ async fn admit(
     transport: Transport,
     address: SocketAddr,
     place: Place,
-) -> Result<(Peer, sysop_common::time::UnixMs, Opening), String> {
+) -> Result<(Peer, Admission, Opening), String> {
     let leaf = leaf.ok_or("a host's certificate is needed")?;
     let host = host_of(leaf).map_err(|e| e.to_string())?;
     let opening =
@@ -277,5 +303,5 @@ async fn admit(
         tracing::info!(%host, %address, reason = %e, "certificate refused");
         e.0
     })?;
-    Ok((peer, admission.not_after, (place, opening)))
+    Ok((peer, admission, (place, opening)))
 }

@@ -12,6 +12,7 @@ mod outputs;
 pub mod ports;
 mod registry;
 mod session;
+mod socket;
 #[cfg(test)]
 pub(crate) mod tests;
 

@@ -64,6 +64,8 @@ pub struct Refused(pub String);
 pub struct Admission {
     /// When the certificate ends, and the session with it.
     pub not_after: UnixMs,
+    /// Whether the host was this controller's already.
+    pub leased: bool,
 }
 
 /// A session that was opened.
@@ -80,7 +82,12 @@ pub trait Gate: Send + Sync {
     fn admit<'a>(&'a self, peer: &'a Peer) -> BoxFuture<'a, Result<Admission, Refused>>;
 
     /// Opens the intake of a session whose hello is accepted.
-    fn open<'a>(&'a self, peer: &'a Peer, hello: &'a Hello) -> BoxFuture<'a, Result<Opened, Refused>>;
+    fn open<'a>(
+        &'a self,
+        peer: &'a Peer,
+        hello: &'a Hello,
+        admission: Admission,
+    ) -> BoxFuture<'a, Result<Opened, Refused>>;
 
     /// Certificates that are revoked and not expired: sessions that use them end.
     fn revoked(&self) -> BoxFuture<'_, Result<Vec<Digest>, Refused>>;

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::Context;
 use super::carrier::{Reader, Writer};
 use super::outputs;
-use super::ports::{Intake, LinkEvent, Opened, Peer, Refused};
+use super::ports::{Admission, Intake, LinkEvent, Opened, Peer, Refused};
 use super::registry::{Command, Entry, Place, Verdict};
 
 /// The hello must come within this.
@@ -55,12 +55,12 @@ fn ended(why: impl std::fmt::Display) -> Ended {
 pub(super) async fn run(
     context: Arc<Context>,
     peer: Peer,
-    not_after: UnixMs,
+    admission: Admission,
     mut streams: Streams,
     opening: impl Send,
 ) {
     let mut buf = FrameBuf::default();
-    let started = start(&context, &peer, &mut streams, &mut buf).await;
+    let started = start(&context, &peer, admission, &mut streams, &mut buf).await;
     drop(opening);
     let (place, opened) = match started {
         Ok(started) => started,
@@ -76,7 +76,7 @@ pub(super) async fn run(
         peer,
         entry: &entry,
         intake: opened.intake,
-        not_after,
+        not_after: admission.not_after,
         queries: HashMap::new(),
         next_query: 0,
         outputs: JoinSet::new(),
@@ -121,6 +121,7 @@ async fn close(streams: &mut Streams, why: &Ended) {
 async fn start(
     context: &Context,
     peer: &Peer,
+    admission: Admission,
     streams: &mut Streams,
     buf: &mut FrameBuf,
 ) -> Result<(Place, Opened), Ended> {
@@ -139,7 +140,7 @@ async fn start(
         }
         ended("another session with this certificate is live; if this host was copied, enrol it by itself")
     })?;
-    let opened = match context.ports.gate.open(peer, &hello).await {
+    let opened = match context.ports.gate.open(peer, &hello, admission).await {
         Ok(opened) => opened,
         Err(why) => {
             context.registry.leave(&place.entry);

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use sysop_common::bytes::{Digest, from_hex};
-use sysop_common::ids::HostId;
+use sysop_common::ids::{ControllerId, HostId};
 use sysop_common::time::UnixMs;
 
 use super::{Conn, Db, StoreError};
@@ -32,6 +32,8 @@ pub enum Standing {
     Good {
         /// End of its life.
         not_after: UnixMs,
+        /// The controller that holds the host's lease.
+        owner: Option<ControllerId>,
     },
     /// It was never issued, or to another host.
     Unknown,
@@ -51,8 +53,8 @@ pub async fn standing(
     host: HostId,
     now: UnixMs,
 ) -> Result<Standing, StoreError> {
-    let row: Option<(i64, Option<i64>, Option<i64>)> = sqlx::query_as(
-        "SELECT c.not_after, c.revoked_at, h.removed_at FROM certificates c JOIN hosts h ON h.id = c.host \
+    let row: Option<(i64, Option<i64>, Option<i64>, String)> = sqlx::query_as(
+        "SELECT c.not_after, c.revoked_at, h.removed_at, iif(h.lease > 0, h.lease_owner, '') FROM certificates c JOIN hosts h ON h.id = c.host \
          WHERE c.fingerprint = ? AND c.host = ?",
     )
     .bind(fingerprint.to_string())
@@ -61,9 +63,12 @@ pub async fn standing(
     .await?;
     Ok(match row {
         None => Standing::Unknown,
-        Some((_, revoked, removed)) if revoked.is_some() || removed.is_some() => Standing::Revoked,
+        Some((_, revoked, removed, _)) if revoked.is_some() || removed.is_some() => Standing::Revoked,
         Some((not_after, ..)) if not_after <= now.0 => Standing::Expired,
-        Some((not_after, ..)) => Standing::Good { not_after: UnixMs(not_after) },
+        // Nobody's is empty and parses as no one's.
+        Some((not_after, _, _, owner)) => {
+            Standing::Good { not_after: UnixMs(not_after), owner: owner.parse().ok() }
+        }
     })
 }
 

@@ -1,7 +1,7 @@
 //! The one writer: a batch becomes one row of the tail, with the gaps, chains and schemas that belong
 //! to it, in one transaction.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use sysop_common::ids::HostId;
@@ -136,10 +136,13 @@ impl SampleStore {
             return Ok(row);
         }
         let mut tx = self.inner.db.write().begin().await?;
-        for (host, chain) in &prepared.new_chains {
-            tail::insert_schema(&mut tx, &chain.schema).await?;
-            tail::insert_chain(&mut tx, *host, chain).await?;
+        let mut schemas = HashSet::new();
+        for (_, chain) in &prepared.new_chains {
+            if schemas.insert(chain.schema.id) {
+                tail::insert_schema(&mut tx, &chain.schema).await?;
+            }
         }
+        tail::insert_chains(&mut tx, &prepared.new_chains).await?;
         for gap in &batch.gaps {
             positions::insert_gap(&mut tx, gap, now).await?;
         }

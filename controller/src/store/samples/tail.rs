@@ -109,20 +109,28 @@ pub(super) async fn truncate(
     Ok(())
 }
 
-/// Writes a new chain.
-pub(super) async fn insert_chain(
+/// Writes new chains: in one statement, since many come at once when a fleet comes back.
+pub(super) async fn insert_chains(
     tx: &mut Transaction<'_, Sqlite>,
-    host: HostId,
-    chain: &ChainInfo,
+    chains: &[(HostId, Arc<ChainInfo>)],
 ) -> Result<(), StoreError> {
-    sqlx::query("INSERT INTO chains (id, host, epoch, boot, schema) VALUES (?, ?, ?, ?, ?)")
-        .bind(chain.id)
-        .bind(&host.0.as_bytes()[..])
-        .bind(chain.epoch.0 as i64)
-        .bind(chain.boot.0 as i64)
-        .bind(&chain.schema.id.0[..])
-        .execute(&mut **tx)
-        .await?;
+    if chains.is_empty() {
+        return Ok(());
+    }
+    let row = |(host, chain): &(HostId, Arc<ChainInfo>)| {
+        let (epoch, boot) = (chain.epoch.0 as i64, chain.boot.0 as i64);
+        let schema = format!("{:032x}", u128::from_be_bytes(chain.schema.id.0));
+        (chain.id, host.0.simple().to_string(), epoch, boot, schema)
+    };
+    let rows: Vec<_> = chains.iter().map(row).collect();
+    let rows = serde_json::to_string(&rows).map_err(|e| StoreError::corrupt("chain", e))?;
+    sqlx::query(
+        "INSERT INTO chains (id, host, epoch, boot, schema) SELECT value ->> 0, unhex(value ->> 1), \
+         value ->> 2, value ->> 3, unhex(value ->> 4) FROM json_each(?)",
+    )
+    .bind(rows)
+    .execute(&mut **tx)
+    .await?;
     Ok(())
 }
 
