@@ -342,18 +342,23 @@ fn read_delta(
 }
 
 fn read_units_delta(reader: &mut Reader<'_>, last: &Tick) -> Result<Vec<Unit>, CodecError> {
-    let mut units: Vec<Option<Unit>> = last.units.iter().cloned().map(Some).collect();
+    let mut units = last.units.clone();
     let mut at = 0usize;
     for _ in 0..reader.count(MAX_UNITS, "units")? {
         at = at.checked_add(reader.count(MAX_UNITS, "units")?).ok_or(CodecError::Overflow)?;
         let before = last.units.get(at).ok_or(CodecError::UnknownRow)?;
-        units[at] = Some(rows::read_unit_delta(reader, before)?);
+        units[at] = rows::read_unit_delta(reader, before)?;
     }
+    let mut gone = Vec::new();
     for _ in 0..reader.count(MAX_UNITS, "units")? {
-        let gone = reader.count(MAX_UNITS, "units")?;
-        *units.get_mut(gone).ok_or(CodecError::UnknownRow)? = None;
+        let at = reader.count(MAX_UNITS, "units")?;
+        gone.push(Some(at).filter(|at| *at < units.len()).ok_or(CodecError::UnknownRow)?);
     }
-    let mut units: Vec<Unit> = units.into_iter().flatten().collect();
+    if !gone.is_empty() {
+        gone.sort_unstable();
+        let mut at = 0..;
+        units.retain(|_| at.next().is_some_and(|at| gone.binary_search(&at).is_err()));
+    }
     for _ in 0..reader.count(MAX_UNITS, "units")? {
         units.push(rows::read_unit(reader)?);
     }
