@@ -15,6 +15,7 @@ mod actions;
 mod browser;
 mod enrol;
 mod fallback;
+mod faults;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod lab;
@@ -50,8 +51,12 @@ const STORIES: &[Story] = &[
     ("fallback::samples_go_on_over_tcp_and_a_revoked_host_has_no_session", fallback::datagrams_are_dropped),
     ("loss::kills_cuts_and_a_rolled_back_disk_lose_no_sample", loss::no_sample_is_lost),
     ("orders::an_executor_killed_in_the_middle_never_acts_twice", orders::a_killed_executor),
+    ("faults::a_few_faults_are_found_at_their_root_and_look_alikes_are_not", faults::a_few),
     ("orders::replayed_altered_and_foreign_orders_are_refused", orders::orders_that_are_not_taken),
 ];
+
+/// Stories that take long and give figures; they run when they are asked for with `--ignored`.
+const FIGURES: &[Story] = &[("faults::all_of_the_table_with_a_line_of_figures_each", faults::all)];
 
 /// Names the part that this program plays when a story starts it a second time, here or in a host.
 const ROLE: &str = "SYSOP_TEST_ROLE";
@@ -88,5 +93,11 @@ fn main() -> ExitCode {
         Trial::test(format!("booted::{name}"), move || story().map_err(|error| format!("{error:#}").into()))
             .with_ignored_flag(missing.is_some())
     });
-    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+    let figures = FIGURES.iter().map(|(name, story)| {
+        Trial::test(format!("booted::{name}"), move || story().map_err(|error| format!("{error:#}").into()))
+            .with_ignored_flag(true)
+    });
+    // Asked for by name, not left out for what is missing.
+    let figures = figures.filter(|_| arguments.ignored || arguments.include_ignored);
+    libtest_mimic::run(&arguments, trials.chain(figures).collect()).exit_code()
 }

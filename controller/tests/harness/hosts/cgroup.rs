@@ -69,7 +69,7 @@ fn own() -> Vec<PathBuf> {
 }
 
 /// `4:memory:/a` is `/sys/fs/cgroup/memory/a`; `0::/a` is the unified tree, wherever it is mounted.
-fn folder(membership: &str) -> Option<PathBuf> {
+pub(super) fn folder(membership: &str) -> Option<PathBuf> {
     let mut fields = membership.splitn(3, ':');
     let (_, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
     let hierarchy = match controllers.strip_prefix("name=").unwrap_or(controllers) {

@@ -12,6 +12,7 @@ mod cgroup;
 mod host;
 mod install;
 mod lab;
+mod limit;
 mod process;
 mod root;
 mod traffic;
