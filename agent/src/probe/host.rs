@@ -68,7 +68,7 @@ pub struct Prober {
     policy: PathBuf,
     board: ProbeBoard,
     slots: BTreeMap<ProbeId, Slot>,
-    tries: JoinSet<(ProbeId, Outcome)>,
+    tries: JoinSet<(HostProbe, Outcome)>,
     starts: VecDeque<Instant>,
 }
 
@@ -91,19 +91,21 @@ impl Prober {
                     }
                     Err(_) => return,
                 },
-                Some(done) = self.tries.join_next() => if let Ok((id, outcome)) = done {
-                    self.done(id, outcome);
+                Some(done) = self.tries.join_next() => if let Ok((probe, outcome)) = done {
+                    self.done(&probe, outcome);
                 },
                 () = tokio::time::sleep(wait) => {}
             }
         }
     }
 
-    fn done(&mut self, id: ProbeId, outcome: Outcome) {
-        // A probe that was withdrawn meanwhile is not told of any more.
-        if let Some(slot) = self.slots.get_mut(&id) {
+    fn done(&mut self, probe: &HostProbe, outcome: Outcome) {
+        // A probe that was withdrawn meanwhile is not told of any more, nor what was asked before.
+        if let Some(slot) = self.slots.get_mut(&probe.id) {
             slot.busy = false;
-            self.board.tell(id, outcome);
+            if slot.probe == *probe {
+                self.board.tell(probe.id, outcome);
+            }
         }
     }
 
@@ -123,6 +125,7 @@ impl Prober {
                 before => {
                     let spread = SPREAD_MS * place as u64 / MAX_PROBES as u64;
                     let busy = before.is_some_and(|slot| slot.busy);
+                    self.board.keep(|known| known != id);
                     Slot { probe, due: now + Duration::from_millis(spread), busy }
                 }
             };
@@ -163,7 +166,8 @@ impl Prober {
                 // Read before each try: what the owner changes holds at once.
                 let owner = Owner::read(&policy);
                 let timeout = Duration::from_millis(probe.timeout_ms.into());
-                (probe.id, ask(&probe.check, timeout, &owner).await)
+                let outcome = ask(&probe.check, timeout, &owner).await;
+                (probe, outcome)
             });
         }
         wait

@@ -29,13 +29,16 @@ pub(super) fn why(say: Text, outcome: &Outcome) -> String {
 pub(super) fn finding(say: Text, probe: &Probe, standing: &Standing) -> Option<Finding> {
     let onset = standing.failing_since?;
     let settings = &probe.settings;
-    let expiry = standing.outcome.reason.is_expiry();
-    let severity = match standing.outcome.reason {
+    // The last result may be an answer that is not confirmed yet.
+    let (told, number) = standing.told.unwrap_or((standing.outcome.reason, standing.outcome.number));
+    let expiry = told.is_expiry();
+    let severity = match told {
         Reason::CertificateSoon => settings.severity.min(Severity::Warning),
         Reason::CertificateExpired | Reason::CertificateVerySoon => Severity::Critical,
         _ => settings.severity,
     };
-    let reason = why(say, &standing.outcome);
+    let cause = why(say, &Outcome { number, ..Outcome::of(told) });
+    let last = why(say, &standing.outcome);
     let (name, target) = (&settings.name, settings.check.target());
     let title = |key| say.say(key, &[("name", name), ("target", &target)]);
     Some(Finding {
@@ -47,9 +50,9 @@ pub(super) fn finding(say: Text, probe: &Probe, standing: &Standing) -> Option<F
         last_true: standing.at,
         active: true,
         title: title(if expiry { "probe.expiry.title" } else { "probe.failed.title" }),
-        cause: reason.clone(),
+        cause,
         culprit: None,
-        evidence: rows(say, probe, standing, &reason),
+        evidence: rows(say, probe, standing, &last),
         not_observed: Vec::new(),
         caused_by: None,
     })

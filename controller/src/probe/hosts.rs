@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use sysop_common::ids::{Epoch, HostId};
 use sysop_common::probe::{HostProbe, MAX_PROBES, Outcome, ProbeList, Reason};
-use sysop_common::time::{MINUTE_MS, UnixMs};
+use sysop_common::time::{MINUTE_MS, SECOND_MS, UnixMs};
 
 use super::judge::Result;
 use crate::link::Registry;
@@ -66,6 +66,8 @@ impl Sent {
     }
 }
 
+/// A changed probe reaches its host within this.
+const TOLD_MS: i64 = 5 * SECOND_MS;
 /// A host without a result for its interval and so long is told to say nothing.
 const SILENT_MS: i64 = 2 * MINUTE_MS;
 
@@ -94,7 +96,7 @@ pub(super) fn result(
         Some(Result { runner: Some(host), at: latest.now.at, outcome, slot: value("probe.runs")?, epoch })
     });
     // What was told before the probe was changed is of another question.
-    let read = read.filter(|read| read.at >= probe.updated_at);
+    let read = read.filter(|read| read.at.since(probe.updated_at) >= TOLD_MS);
     let patience = i64::from(probe.settings.interval_ms) * 3 + SILENT_MS;
     let new = |read: &Result| before.is_none_or(|b| (b.epoch, b.slot) != (read.epoch, read.slot));
     match read {

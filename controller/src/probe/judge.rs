@@ -33,16 +33,26 @@ pub fn next(before: Option<&Standing>, probe: &Probe, result: &Result, maintenan
     };
     let (mut fails, mut passes) = before.map_or((0, 0), |before| (before.fails, before.passes));
     let mut failing_since = before.and_then(|before| before.failing_since);
+    let mut told = before.and_then(|before| before.told);
+    let reason = result.outcome.reason;
+    // The end of a certificate and an answer that does not come are two troubles: each counts for itself.
+    let other = before.is_some_and(|before| {
+        let last = before.outcome.reason;
+        before.fails > 0 && is_failure(last.state()) && last.is_expiry() != reason.is_expiry()
+    });
     match state {
         ProbeState::Up => (fails, passes) = (0, passes.saturating_add(1)),
+        ProbeState::Down | ProbeState::Warning if other => (fails, passes) = (1, 0),
         ProbeState::Down | ProbeState::Warning => (fails, passes) = (fails.saturating_add(1), 0),
         ProbeState::Unknown | ProbeState::Refused => {}
     }
     if passes >= u32::from(probe.settings.successes) {
-        failing_since = None;
+        (failing_since, told) = (None, None);
     }
-    if fails >= u32::from(probe.settings.failures) && !maintenance {
-        failing_since = failing_since.or(Some(since));
+    if is_failure(state) && fails >= u32::from(probe.settings.failures) && !maintenance {
+        let same = told.is_none_or(|(told, _)| told.is_expiry() == reason.is_expiry());
+        failing_since = failing_since.filter(|_| same).or(Some(since));
+        told = Some((reason, result.outcome.number));
     }
     Standing {
         probe: probe.id,
@@ -53,9 +63,14 @@ pub fn next(before: Option<&Standing>, probe: &Probe, result: &Result, maintenan
         fails,
         passes,
         failing_since,
+        told,
         slot: result.slot,
         epoch: result.epoch,
     }
+}
+
+const fn is_failure(state: ProbeState) -> bool {
+    matches!(state, ProbeState::Down | ProbeState::Warning)
 }
 
 /// Whether a try is due at `now`, and the time that it was due at. Each probe has its own moment within its

@@ -28,7 +28,7 @@ use crate::store::maintenance::{self, Window};
 use crate::store::probes::standing::{self, Standing};
 use crate::store::probes::{self, Probe, RunBy};
 use crate::store::samples::SampleStore;
-use crate::store::{StoreError, incidents};
+use crate::store::{StoreError, host_facts, incidents};
 
 pub use desk::{Desk, DeskError};
 pub use engine::{Engine, Nets};
@@ -75,6 +75,8 @@ struct Done {
     probe: ProbeId,
     slot: i64,
     outcome: Outcome,
+    /// Of which wording: the probe may be another by now.
+    asked: UnixMs,
 }
 
 /// The step's memory. All of it is in the store as well.
@@ -86,6 +88,10 @@ struct Prober {
     standings: HashMap<(ProbeId, Option<HostId>), Standing>,
     tries: JoinSet<Done>,
     busy: BTreeSet<ProbeId>,
+    /// The due time that was last started, should its result not get into the store.
+    started: HashMap<ProbeId, i64>,
+    /// Hosts that are not removed.
+    hosts: BTreeSet<HostId>,
     done: Vec<Done>,
     sent: hosts::Sent,
     read_at: Option<UnixMs>,
@@ -105,6 +111,8 @@ impl Prober {
             standings: HashMap::new(),
             tries: JoinSet::new(),
             busy: BTreeSet::new(),
+            started: HashMap::new(),
+            hosts: BTreeSet::new(),
             done: Vec::new(),
             sent: hosts::Sent::default(),
             read_at: None,
@@ -153,7 +161,10 @@ impl Prober {
         let db = &self.ctx.desk.db;
         self.probes = probes::list(db).await?;
         self.windows = maintenance::list(db, now).await?;
-        self.carriers = probes::carriers(&mut *db.reader().await?).await?;
+        let mut conn = db.reader().await?;
+        self.carriers = probes::carriers(&mut conn).await?;
+        self.hosts = host_facts::beats(&mut conn).await?.into_iter().map(|(host, ..)| host).collect();
+        drop(conn);
         let known = standing::all(db).await?;
         self.standings = known.into_iter().map(|s| ((s.probe, s.runner), s)).collect();
         let gone: Vec<(ProbeId, Option<HostId>)> =
@@ -175,13 +186,25 @@ impl Prober {
         Ok(())
     }
 
+    /// The hosts that run a probe and are still ours.
+    fn runners(&self, probe: &Probe) -> Vec<HostId> {
+        let mut runners = hosts::runners(&probe.settings, &self.carriers);
+        runners.retain(|host| self.hosts.contains(host));
+        runners
+    }
+
+    /// Whose trouble a probe is: the host that runs it, or the one on whose card it is.
+    fn host_of(&self, probe: &Probe, runner: Option<HostId>) -> Option<HostId> {
+        runner.or(probe.settings.host).filter(|host| self.hosts.contains(host))
+    }
+
     /// Whether a probe is run by `runner` as things are.
     fn is_run(&self, (probe, runner): (ProbeId, Option<HostId>)) -> bool {
         let Some(probe) = self.probes.iter().find(|known| known.id == probe) else { return false };
         probe.settings.enabled
             && match runner {
                 None => probe.settings.run_by == RunBy::Controller,
-                Some(host) => hosts::runners(&probe.settings, &self.carriers).contains(&host),
+                Some(host) => self.runners(probe).contains(&host),
             }
     }
 
@@ -190,7 +213,8 @@ impl Prober {
             .mine()
             .filter(|probe| !self.busy.contains(&probe.id))
             .filter_map(|probe| {
-                let last = self.standings.get(&(probe.id, None)).map(|standing| standing.slot);
+                let stored = self.standings.get(&(probe.id, None)).map(|standing| standing.slot);
+                let last = stored.max(self.started.get(&probe.id).copied());
                 Some((probe.clone(), judge::due(probe, last, now)?))
             })
             .collect();
@@ -199,10 +223,11 @@ impl Prober {
                 return;
             }
             self.busy.insert(probe.id);
+            self.started.insert(probe.id, slot);
             let engine = self.ctx.desk.engine.clone();
             self.tries.spawn(async move {
                 let outcome = engine.ask(&probe.settings.check, probe.settings.timeout_ms).await;
-                Done { probe: probe.id, slot, outcome }
+                Done { probe: probe.id, slot, outcome, asked: probe.updated_at }
             });
         }
     }
@@ -215,11 +240,16 @@ impl Prober {
         let mut results: Vec<(ProbeId, judge::Result)> = Vec::new();
         for done in std::mem::take(&mut self.done) {
             self.busy.remove(&done.probe);
-            let Done { probe, slot, outcome } = done;
+            let Done { probe, slot, outcome, asked } = done;
+            if self.probes.iter().any(|known| known.id == probe && known.updated_at != asked) {
+                // It is asked otherwise now, and at once.
+                self.started.remove(&probe);
+                continue;
+            }
             results.push((probe, judge::Result { runner: None, at: now, outcome, slot, epoch: 0 }));
         }
         for probe in self.probes.iter().filter(|probe| probe.settings.enabled) {
-            for host in hosts::runners(&probe.settings, &self.carriers) {
+            for host in self.runners(probe) {
                 let before = self.standings.get(&(probe.id, Some(host)));
                 let latest = self.ctx.samples.latest(host);
                 let result = hosts::result(probe, host, latest.as_ref(), before, now);
@@ -250,7 +280,7 @@ impl Prober {
     }
 
     fn in_maintenance(&self, probe: &Probe, runner: Option<HostId>, now: UnixMs) -> bool {
-        let host = runner.or(probe.settings.host);
+        let host = self.host_of(probe, runner);
         let holds = |window: &&Window| window.starts_at <= now && now < window.ends_at;
         let covers = |window: &Window| host.map_or(window.on.is_none(), |host| window.covers(host));
         self.windows.iter().filter(holds).any(covers)
@@ -263,7 +293,7 @@ impl Prober {
         let mut silent: BTreeSet<(Option<HostId>, String)> = BTreeSet::new();
         for standing in self.standings.values() {
             let Some(probe) = self.probes.iter().find(|probe| probe.id == standing.probe) else { continue };
-            let host = standing.runner.or(probe.settings.host);
+            let host = self.host_of(probe, standing.runner);
             if matches!(standing.outcome.state(), ProbeState::Unknown | ProbeState::Refused) {
                 // Nothing is known: neither confirmed nor over.
                 silent.insert((host, finding::entity(probe)));

@@ -1,5 +1,10 @@
+use std::sync::Arc;
+
 use sysop_common::finding::{Category, Severity};
+use sysop_common::ids::{Epoch, Seq};
+use sysop_common::metric;
 use sysop_common::probe::{Check, Reason};
+use sysop_common::sample::{Column, NOT_OBSERVED, Schema, Tick};
 use sysop_common::time::MINUTE_MS;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -13,7 +18,7 @@ use crate::identity::Identity;
 use crate::store::incidents::{Incident, IncidentFilter};
 use crate::store::presence::Presence;
 use crate::store::probes::Settings;
-use crate::store::samples::Options;
+use crate::store::samples::{Batch, Boot, Incoming, NamedSchema, Options, Stored};
 use crate::store::{Db, testing};
 use crate::wake::Wakes;
 
@@ -246,4 +251,84 @@ fn a_host_gets_at_most_as_many_probes_as_it_runs_and_a_label_reaches_its_carrier
     let lists = hosts::lists(&all, &carriers);
     let sizes: Vec<usize> = lists.values().map(|list| list.probes.len()).collect();
     assert_eq!(sizes, [32, 32, 1]);
+}
+
+/// A host's newest sample with one probe in it.
+fn sample(id: ProbeId, runs: i64, outcome: &Outcome, at: UnixMs) -> Arc<Stored> {
+    let label = id.to_string();
+    let value = |value: Option<i64>| value.unwrap_or(NOT_OBSERVED);
+    let columns = [
+        (metric::PROBE_RUNS, runs),
+        (metric::PROBE_STATE, outcome.state().number().into()),
+        (metric::PROBE_REASON, outcome.reason.number().into()),
+        (metric::PROBE_NUMBER, outcome.number),
+        (metric::PROBE_TIME, value(outcome.micros.and_then(|us| i64::try_from(us).ok()))),
+        (metric::PROBE_DAYS, value(outcome.days)),
+    ];
+    let schema =
+        Schema { columns: columns.iter().map(|(id, _)| Column::new(*id, &*label).unwrap()).collect() };
+    let values = columns.iter().map(|(_, value)| *value).collect();
+    let tick = Tick { seq: Seq(u64::try_from(runs).unwrap()), at, values, processes: vec![], units: vec![] };
+    let schema = NamedSchema::new(schema);
+    Arc::new(Stored { tick: Arc::new(tick), schema, epoch: Epoch(1), boot: Boot(1), at, received_at: at })
+}
+
+#[tokio::test]
+async fn results_of_a_host_are_taken_once_each_from_its_samples_with_their_time() {
+    let mut world = World::new().await;
+    let host = host_id(1);
+    testing::host(&world.desk().db, host, "web-1").await;
+    let settings = Settings { run_by: RunBy::Host(host), failures: 2, ..tcp(1) };
+    let probe = world.desk().add(&settings, "user:ann").await.unwrap();
+    let up = Outcome { micros: Some(41_500), ..Outcome::of(Reason::Answered) };
+    let down = Outcome::of(Reason::ConnectionRefused);
+    for (runs, outcome) in [(1, up), (1, up), (2, down), (2, down), (2, down), (3, down)] {
+        world.clock.advance(5_000);
+        let now = world.clock.now();
+        let ticks = vec![Incoming { host, stored: sample(probe.id, runs, &outcome, now) }];
+        world.prober.ctx.samples.append(&Batch { ticks, gaps: Vec::new() }, now).await.unwrap();
+        world.round().await;
+        let standing = &world.prober.standings[&(probe.id, Some(host))];
+        assert_eq!((standing.slot, standing.outcome), (runs, outcome));
+        assert_eq!(world.incidents().await.len(), usize::from(runs == 3), "{runs}");
+    }
+    let kept = standing::results(&world.desk().db, probe.id, Some(host), 100).await.unwrap();
+    assert_eq!(kept.len(), 3);
+    assert_eq!(world.incidents().await[0].host, Some(host));
+    // A host that says nothing any more is not taken for a target that fails, nor for one that answers.
+    world.clock.advance(5 * MINUTE_MS);
+    world.round().await;
+    let standing = &world.prober.standings[&(probe.id, Some(host))];
+    assert_eq!((standing.outcome.reason, standing.fails), (Reason::NoResult, 2));
+    assert_eq!(world.incidents().await[0].closed_at, None);
+    // When it is removed, its probes are run by nobody: what was open is closed, once.
+    testing::remove_host(&world.desk().db, host).await;
+    for _ in 0..3 {
+        world.later(1).await;
+    }
+    let after = world.incidents().await;
+    assert!(after.len() == 1 && after[0].closed_at.is_some() && after[0].opens == 1, "{after:?}");
+}
+
+#[test]
+fn a_lost_answer_does_not_hide_a_certificate_that_ends_and_an_answer_is_confirmed_first() {
+    let settings = Settings { failures: 2, successes: 2, ..tcp(1) };
+    let probe =
+        Probe { id: ProbeId(1), settings, created_by: String::new(), created_at: START, updated_at: START };
+    let soon = Outcome { number: 14, days: Some(14), ..Outcome::of(Reason::CertificateSoon) };
+    let (lost, up) = (Outcome::of(Reason::TimedOut), Outcome::of(Reason::Answered));
+    let mut standing: Option<Standing> = None;
+    let mut told = Vec::new();
+    for (at, outcome) in [soon, soon, lost, soon, up, lost, lost, up, up].into_iter().enumerate() {
+        let at = START.plus(at as i64 * 10_000);
+        let result = judge::Result { runner: None, at, outcome, slot: at.0, epoch: 0 };
+        let next = judge::next(standing.as_ref(), &probe, &result, false);
+        let found = finding::finding(Language::English.text(), &probe, &next);
+        told.push(found.map(|found| (found.category, found.cause)));
+        standing = Some(next);
+    }
+    let expiry = Some((Category::CertificateExpiry, "its certificate ends in 14 days".to_owned()));
+    let failed = Some((Category::ProbeFailed, "no answer in time".to_owned()));
+    let want = [&None, &expiry, &expiry, &expiry, &expiry, &expiry, &failed, &failed, &None];
+    assert_eq!(told.iter().collect::<Vec<_>>(), want);
 }

@@ -27,6 +27,9 @@ CREATE TABLE probe_states (
     passes        INTEGER NOT NULL,
     -- since when it is told of
     failing_since INTEGER,
+    -- and with which reason: the last one that was counted
+    told_reason   INTEGER,
+    told_number   INTEGER,
     -- the time that the last try was due at, or the host's own count of its tries
     slot          INTEGER NOT NULL,
     epoch         INTEGER NOT NULL,

@@ -36,6 +36,8 @@ pub struct Standing {
     pub passes: u32,
     /// Since when it is told of.
     pub failing_since: Option<UnixMs>,
+    /// The reason that it is told of with, and what that counts.
+    pub told: Option<(Reason, i64)>,
     /// The time that the last try was due at; of a host its count of tries.
     pub slot: i64,
     /// Of a host, the agent's start that the count is of.
@@ -72,6 +74,8 @@ struct Row {
     fails: i64,
     passes: i64,
     failing_since: Option<i64>,
+    told_reason: Option<i64>,
+    told_number: Option<i64>,
     slot: i64,
     epoch: i64,
 }
@@ -96,6 +100,10 @@ impl TryFrom<Row> for Standing {
             fails: few(row.fails),
             passes: few(row.passes),
             failing_since: row.failing_since.map(UnixMs),
+            told: row
+                .told_reason
+                .and_then(Reason::from_number)
+                .map(|reason| (reason, row.told_number.unwrap_or(0))),
             slot: row.slot,
             epoch: row.epoch,
         })
@@ -137,12 +145,13 @@ pub async fn record(conn: &mut Conn, now: &Standing) -> Result<bool, StoreError>
     let micros = micros.map(|micros| i64::try_from(micros).unwrap_or(i64::MAX));
     sqlx::query(
         "INSERT INTO probe_states (probe, runner, at, reason, number, micros, days, since, fails, passes,
-             failing_since, slot, epoch)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+             failing_since, told_reason, told_number, slot, epoch)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
          ON CONFLICT (probe, runner) DO UPDATE SET at = excluded.at, reason = excluded.reason,
              number = excluded.number, micros = excluded.micros, days = excluded.days,
              since = excluded.since, fails = excluded.fails, passes = excluded.passes,
-             failing_since = excluded.failing_since, slot = excluded.slot, epoch = excluded.epoch",
+             failing_since = excluded.failing_since, told_reason = excluded.told_reason,
+             told_number = excluded.told_number, slot = excluded.slot, epoch = excluded.epoch",
     )
     .bind(probe)
     .bind(&runner)
@@ -155,6 +164,8 @@ pub async fn record(conn: &mut Conn, now: &Standing) -> Result<bool, StoreError>
     .bind(i64::from(now.fails))
     .bind(i64::from(now.passes))
     .bind(now.failing_since.map(|at| at.0))
+    .bind(now.told.map(|(reason, _)| i64::from(reason.number())))
+    .bind(now.told.map(|(_, number)| number))
     .bind(now.slot)
     .bind(now.epoch)
     .execute(&mut *conn)
