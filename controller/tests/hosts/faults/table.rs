@@ -128,7 +128,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         id: "F26",
         what: "a service opens files and closes none, 1,024 are allowed",
-        service: "LimitNOFILE=1024\nExecStart=/usr/bin/perl -e '$SIG{PIPE}=sub{}; while(1){ if(@f<990){open(my $h,\"<\",\"/dev/null\") and push @f,$h} select(undef,undef,undef,0.02)}'",
+        service: "LimitNOFILE=1024\nExecStart=/usr/bin/perl -e 'while(1){ if(@f<990){my $h; open($h, q(<), q(/dev/null)) and push @f,$h} select(undef,undef,undef,0.02)}'",
         categories: &["fd_exhaustion"],
         root: "f26.service",
         acceptable: &[RESTART],
@@ -181,6 +181,7 @@ pub(super) const CASES: &[Case] = &[
         acceptable: &[RESTART, START],
         forbidden: &[CLEAN],
         within_s: 30,
+        round: 2,
         ..NONE
     },
     Case {
@@ -219,6 +220,7 @@ pub(super) const CASES: &[Case] = &[
         acceptable: &[],
         forbidden: &[RESTART, STOP, KILL, CLEAN],
         within_s: 30,
+        round: 1,
         short: true,
         ..NONE
     },
