@@ -65,7 +65,12 @@ pub enum Label {
     Log,
     /// Number of a probe.
     Probe,
+    /// TCP port, `443`; [`MORE_PORTS`] where there are more than are told.
+    Port,
 }
+
+/// The label that stands for ports beyond those that are told one by one.
+pub const MORE_PORTS: &str = "more";
 
 /// A metric's definition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -226,6 +231,7 @@ metrics! {
     // inbound connections
     220 TCP_INBOUND "tcp.inbound" Count Gauge 1 None;
     221 TCP_INBOUND_FROM "tcp.inbound.from" Count Gauge 1 Source;
+    222 TCP_LISTENING "tcp.listening" Flag Gauge 1 Port;
     // growth of logs
     230 LOG_BYTES "log.bytes" Bytes Counter 1 Log;
     // probes that this host runs, as they stood after the last try: numbers of `crate::probe`

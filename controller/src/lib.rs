@@ -19,6 +19,7 @@ pub mod ingest;
 pub mod link;
 pub mod probe;
 pub mod quickstart;
+pub mod rules;
 pub mod run;
 pub mod store;
 pub mod wake;

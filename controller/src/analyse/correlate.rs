@@ -6,6 +6,7 @@ use sysop_common::finding::{Category, Culprit, Finding, Offer, Value};
 use sysop_common::time::{MINUTE_MS, SECOND_MS};
 
 use super::offers::{About, holds_data, offers};
+use super::operator::told_by;
 
 /// Cause and symptom begin within this time of each other.
 const NEAR_MS: i64 = 5 * MINUTE_MS;
@@ -168,6 +169,7 @@ fn explains(cause: &Finding, symptom: &Finding) -> bool {
             near && holds_data(&cause.entity) && !holds_data(&symptom.entity)
         }
         (C::UnitFailed | C::UnitFlapping | C::UnitHung, C::MustRun | C::ProbeFailed) => near || same,
+        (_, C::RuleBreached) => told_by(cause, symptom),
         _ => false,
     }
 }

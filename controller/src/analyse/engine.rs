@@ -12,6 +12,7 @@ use super::gate;
 use super::housekeeping;
 use super::input::HostInput;
 use super::offers::About;
+use super::operator;
 use super::rules::entity::entity_lane;
 use super::rules::{Detector, hard_lane, soft_lane};
 use crate::store::samples::Latest;
@@ -42,7 +43,14 @@ impl Engine {
     /// With every detector.
     #[must_use]
     pub fn new() -> Self {
-        Self { detectors: hard_lane().into_iter().chain(soft_lane()).chain(entity_lane()).collect() }
+        Self {
+            detectors: hard_lane()
+                .into_iter()
+                .chain(soft_lane())
+                .chain(entity_lane())
+                .chain(operator::lane())
+                .collect(),
+        }
     }
 
     /// Adds a detector.
@@ -61,6 +69,7 @@ impl Engine {
         };
         input.state.baselines.advance(&input.window, &input.open);
         input.state.entities.advance(&input.window, &input.open);
+        input.standings = operator::stand(&mut input);
         let found: Vec<(Finding, Option<f64>)> = self
             .detectors
             .iter()

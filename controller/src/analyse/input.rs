@@ -1,6 +1,7 @@
 //! What the rules of one look at one host work with, and how it is gathered.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use sysop_common::ids::HostId;
@@ -10,6 +11,7 @@ use sysop_common::time::{DAY_MS, HOUR_MS, MINUTE_MS, UnixMs};
 use super::messages::{Language, Text};
 use super::state::HostState;
 use super::window::Window;
+use crate::rules::{Compiled, Standing};
 use crate::store::StoreError;
 use crate::store::host_events::HostEvent;
 use crate::store::samples::{RECENT_MS, Resolution, SampleStore, SeriesRequest};
@@ -31,6 +33,10 @@ pub struct HostInput {
     pub maintenance: bool,
     /// The language of what is found.
     pub language: Language,
+    /// Rules of operators that are about this host and switched on.
+    pub rules: Vec<Arc<Compiled>>,
+    /// Where they stand; filled in by the look.
+    pub standings: Vec<Standing>,
 }
 
 impl HostInput {

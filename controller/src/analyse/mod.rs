@@ -20,6 +20,7 @@ pub mod input;
 pub mod messages;
 pub mod model;
 pub mod offers;
+pub mod operator;
 mod quiet;
 pub mod recording;
 mod report;

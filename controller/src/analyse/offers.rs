@@ -43,6 +43,7 @@ pub fn offers(finding: &Finding, about: &About<'_>) -> Vec<Offer> {
     match finding.category {
         Category::UnitFailed => failed(say, finding),
         Category::UnitFlapping => flapping(say, finding),
+        Category::MustRun => must_run(say, finding),
         Category::OomKill => grower(say, finding),
         Category::DiskFill | Category::InodeFill => fill(finding, about),
         Category::CpuPressure => user(finding, about, "offer.cpu", &[Act::Restart, Act::Stop]),
@@ -182,6 +183,23 @@ fn flapping(say: Text, finding: &Finding) -> Vec<Offer> {
         say.say("offer.flapping.not_fixed", &[]),
     ];
     vec![offer(finding, Action::StopService { unit: unit.clone() }, texts)]
+}
+
+/// A service that an operator wants to run and that was not started, or was stopped.
+fn must_run(say: Text, finding: &Finding) -> Vec<Offer> {
+    let Ok(unit) = finding.entity.parse::<UnitName>() else { return Vec::new() };
+    let name = unit.as_str();
+    let texts = || {
+        [
+            say.say("offer.must.why", &[("unit", &name)]),
+            say.say("offer.must.check", &[("unit", &name)]),
+            say.say("offer.must.expect", &[("unit", &name)]),
+            say.say("offer.must.not_fixed", &[]),
+        ]
+    };
+    let start = offer(finding, Action::StartService { unit: unit.clone() }, texts());
+    let restart = offer(finding, Action::RestartService { unit: unit.clone() }, texts());
+    vec![Offer { unattended: true, ..start }, restart]
 }
 
 fn grower(say: Text, finding: &Finding) -> Vec<Offer> {

@@ -27,8 +27,10 @@ use super::model::gather::{Gathered, processes_of};
 use super::model::prompt::Notes;
 use super::state::HostState;
 use super::window::Window;
+use crate::rules::{Compiled, States};
 use crate::store::host_events::HostEvent;
 use crate::store::incidents::Incident;
+use crate::store::rules::Rule;
 use crate::store::samples::{Boot, Latest, NamedSchema, Stored};
 
 pub use make::make;
@@ -99,6 +101,12 @@ pub struct Look {
     events: Vec<(UnixMs, String, String)>,
     maintenance: bool,
     language: String,
+    /// Rules of operators that were about the host.
+    #[serde(default)]
+    rules: Vec<Rule>,
+    /// How far they were, packed, in base64.
+    #[serde(default)]
+    rule_states: String,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -181,6 +189,8 @@ impl Look {
             events: input.events.iter().map(|e| (e.at, e.kind.clone(), e.detail.clone())).collect(),
             maintenance: input.maintenance,
             language: input.language.tag().to_owned(),
+            rules: input.rules.iter().map(|compiled| compiled.rule.clone()).collect(),
+            rule_states: STANDARD.encode(input.state.rules.pack()),
             ..Self::default()
         };
         for stored in ticks.iter().rev().take(MOST_TICKS).rev() {
@@ -228,7 +238,10 @@ impl Look {
     fn run(&self) -> Result<String, RecordingError> {
         let mut state = HostState { memory: self.memory.clone(), ..HostState::default() };
         state.unpack(&STANDARD.decode(&self.learned).unwrap_or_default());
+        state.rules = States::unpack(&STANDARD.decode(&self.rule_states).unwrap_or_default());
         let input = HostInput {
+            rules: self.rules.iter().map(|rule| Arc::new(Compiled::new(rule.clone()))).collect(),
+            standings: Vec::new(),
             window: Window::new(self.stored()?, None),
             fills: self.fills.clone(),
             state,

@@ -4,6 +4,7 @@ use super::baseline::Baselines;
 use super::budget::Budget;
 use super::entities::Entities;
 use super::input::HostMemory;
+use crate::rules::States;
 
 /// State of one host between two looks.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -16,6 +17,8 @@ pub struct HostState {
     pub entities: Entities,
     /// What may still be spent on soft findings.
     pub budget: Budget,
+    /// How far the rules of operators are; stored by itself.
+    pub rules: States,
 }
 
 /// Version of the packed form. Another one is forgotten.

@@ -1,6 +1,7 @@
 //! Which hosts are looked at, and when.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use sysop_common::finding::Category;
 use sysop_common::ids::{Epoch, HostId, Seq};
@@ -13,11 +14,16 @@ use super::rules::Detector;
 use super::rules::silence::Beat;
 use super::save::{Found, save, write};
 use super::state::HostState;
-use super::{Ctx, Outcome, gate, incident, is_of_probe, quiet};
+use super::{Ctx, Outcome, gate, incident, is_of_probe, operator, quiet};
+use crate::rules::{Compiled, States};
+use crate::store::assignments::Selector;
 use crate::store::host_events::HostEvent;
 use crate::store::incidents::Incident;
+use crate::store::rules::Rule;
 use crate::store::samples::Latest;
-use crate::store::{StoreError, analyser_state, host_events, host_facts, incidents, maintenance};
+use crate::store::{
+    StoreError, analyser_state, host_events, host_facts, incidents, maintenance, rule_states, rules,
+};
 
 /// Whole looks at one host are at least this far apart.
 const LEAST_APART_MS: i64 = SECOND_MS / 2;
@@ -48,6 +54,8 @@ struct Watched {
     state: HostState,
     /// When what was learned was last stored.
     saved_at: UnixMs,
+    /// A rule about it was made or changed: it is looked at without waiting for its minute.
+    asked: bool,
 }
 
 /// The analyser's state between two looks. Of it what is remembered of each host survives a restart:
@@ -62,6 +70,8 @@ pub struct Analyser {
     events: HashMap<HostId, Vec<HostEvent>>,
     maintenance: Vec<maintenance::Window>,
     watched: HashMap<HostId, Watched>,
+    /// Rules of operators that are switched on.
+    rules: Vec<Arc<Compiled>>,
 }
 
 impl Analyser {
@@ -81,8 +91,14 @@ impl Analyser {
             let saved_at = save_phase(known.host, started);
             watched.insert(known.host, Watched { state, saved_at, ..Watched::default() });
         }
+        for (host, packed) in rule_states::load(&mut *ctx.db.reader().await?).await? {
+            let saved_at = save_phase(host, started);
+            let fresh = || Watched { saved_at, ..Watched::default() };
+            watched.entry(host).or_insert_with(fresh).state.rules = States::unpack(&packed);
+        }
         Ok(Self {
             ctx,
+            rules: Vec::new(),
             engine: Engine::new(),
             started,
             slow_at: UnixMs(0),
@@ -139,8 +155,10 @@ impl Analyser {
         for host in due {
             let Some(watched) = self.watched.get_mut(&host) else { continue };
             analyser_state::save_soft(&mut tx, host, &watched.state.pack(), now).await?;
+            rule_states::save(&mut tx, host, &watched.state.rules.pack(), now).await?;
             watched.saved_at = now;
         }
+        rule_states::forget(&mut tx).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -155,6 +173,7 @@ impl Analyser {
         for (host, event) in host_events::since(&mut conn, now.plus(-EVENTS_MS)).await? {
             self.events.entry(host).or_default().push(event);
         }
+        self.take_rules(rules::list(&mut conn).await?);
         drop(conn);
         let here = |host: HostId| self.hosts.binary_search_by_key(&host, |(id, _)| *id).is_ok();
         for gone in open.iter().filter(|incident| incident.host.is_some_and(|host| !here(host))) {
@@ -168,6 +187,30 @@ impl Analyser {
         Ok(())
     }
 
+    /// Reads rules that are new or were changed; hosts that they name are looked at at once.
+    fn take_rules(&mut self, mut found: Vec<Rule>) {
+        found.retain(|rule| rule.definition.enabled);
+        let same = |(known, rule): (&Arc<Compiled>, &Rule)| known.rule == *rule;
+        if found.len() == self.rules.len() && self.rules.iter().zip(&found).all(same) {
+            return;
+        }
+        let old = std::mem::take(&mut self.rules);
+        let known = |rule: &Rule| old.iter().find(|known| known.rule == *rule).cloned();
+        self.rules = found
+            .into_iter()
+            .map(|rule| known(&rule).unwrap_or_else(|| Arc::new(Compiled::new(rule))))
+            .collect();
+        let changed = |rule: &&Arc<Compiled>| !old.iter().any(|other| Arc::ptr_eq(rule, other));
+        let gone = old.iter().filter(|rule| !self.rules.iter().any(|other| Arc::ptr_eq(rule, other)));
+        for rule in self.rules.iter().filter(changed).chain(gone) {
+            if let Some(Selector::Host(host)) = &rule.rule.definition.scope
+                && let Some(watched) = self.watched.get_mut(host)
+            {
+                watched.asked = true;
+            }
+        }
+    }
+
     async fn host(&mut self, host: HostId, open: &[Incident], now: UnixMs) -> Outcome {
         let Some(latest) = self.ctx.samples.latest(host) else { return Ok(()) };
         let has_open = open.iter().any(|incident| incident.host == Some(host));
@@ -175,13 +218,15 @@ impl Analyser {
         let watched = self.watched.entry(host).or_insert_with(fresh);
         let key = (latest.now.epoch, latest.now.tick.seq, latest.now.at);
         let new = watched.seen != Some(key);
-        let due = now.since(watched.whole_at) >= WHOLE_LOOK_MS;
+        let due = now.since(watched.whole_at) >= WHOLE_LOOK_MS || watched.asked;
         let clone = self.events.contains_key(&host);
         // An agent that sends faster than any honest one is not looked at more often for it.
         if new && !due && (0..LEAST_APART_MS).contains(&now.since(watched.whole_at)) {
             return Ok(());
         }
-        if !(due || new && (has_open || clone || gate::calls(&latest))) {
+        let calls =
+            || gate::calls(&latest) || operator::calls(&self.rules, host, &watched.state.rules, &latest);
+        if !(due || new && (has_open || clone || calls())) {
             if new {
                 watched.seen = Some(key);
                 learn_interval(watched, &latest);
@@ -192,7 +237,7 @@ impl Analyser {
         self.whole(host, open, now).await?;
         // Only now: a look that failed is made again.
         if let Some(watched) = self.watched.get_mut(&host) {
-            (watched.seen, watched.whole_at) = (Some(key), now);
+            (watched.seen, watched.whole_at, watched.asked) = (Some(key), now, false);
         }
         Ok(())
     }
@@ -211,6 +256,8 @@ impl Analyser {
         let held = |w: &maintenance::Window| w.starts_at <= now && now < w.ends_at;
         let on = |w: &maintenance::Window| w.covers(host);
         let input = HostInput {
+            rules: self.rules.iter().filter(|rule| rule.rule.covers(host)).cloned().collect(),
+            standings: Vec::new(),
             window,
             fills: watched.fills.clone(),
             state: std::mem::take(&mut watched.state),
@@ -220,6 +267,7 @@ impl Analyser {
             language: self.ctx.language,
         };
         let facts = input.state.memory.clone();
+        let stood = input.state.rules.clone();
         let step = match self.engine.step(input) {
             Ok(step) => step,
             Err(input) => {
@@ -238,6 +286,11 @@ impl Analyser {
         let saved = save(&self.ctx, &found).await;
         watched.state = input.state;
         saved?;
+        if stood.shape() != watched.state.rules.shape() {
+            let mut tx = self.ctx.db.begin().await?;
+            rule_states::save(&mut tx, host, &watched.state.rules.pack(), now).await?;
+            tx.commit().await?;
+        }
         if facts != watched.state.memory {
             let text = serde_json::to_string(&watched.state.memory).unwrap_or_default();
             let mut tx = self.ctx.db.begin().await?;

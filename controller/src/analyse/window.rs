@@ -28,6 +28,12 @@ impl Window {
         Self { ticks }
     }
 
+    /// The ticks themselves, oldest first.
+    #[must_use]
+    pub fn stored(&self) -> &[Arc<Stored>] {
+        &self.ticks
+    }
+
     /// The newest tick.
     #[must_use]
     pub fn latest(&self) -> Option<Look<'_>> {

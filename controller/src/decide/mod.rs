@@ -14,6 +14,7 @@ mod person;
 pub mod plan;
 pub mod policy;
 pub mod risk;
+pub mod rules;
 mod save;
 mod setting;
 mod trust;

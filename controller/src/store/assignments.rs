@@ -1,6 +1,7 @@
 //! Assignments: which action may be taken on which host or on hosts with an admin's label, and
 //! whether by itself.
 
+use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
 use sysop_common::ids::HostId;
 use sysop_common::time::UnixMs;
@@ -9,7 +10,8 @@ use uuid::Uuid;
 use super::{Conn, Db, StoreError, parse};
 
 /// What an assignment selects.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Selector {
     /// One host.
     Host(HostId),

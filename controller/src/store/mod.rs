@@ -23,6 +23,8 @@ pub mod model_prompts;
 pub mod outputs;
 pub mod presence;
 pub mod probes;
+pub mod rule_states;
+pub mod rules;
 pub mod run_states;
 pub mod runs;
 pub mod samples;

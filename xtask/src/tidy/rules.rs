@@ -52,13 +52,17 @@ pub(crate) const CRATES: &[Crate] = &[
             Edge { module: "audit", may_use: &["store", "identity"] },
             Edge { module: "link", may_use: &["identity"] },
             Edge { module: "ingest", may_use: &["link", "ssh", "store", "live"] },
-            Edge { module: "analyse", may_use: &["store", "audit"] },
+            Edge { module: "rules", may_use: &["store"] },
+            Edge { module: "analyse", may_use: &["store", "audit", "rules"] },
             Edge { module: "notify", may_use: &["store"] },
             // Of analyse the way in for findings, of link the way to the hosts that run probes.
             Edge { module: "probe", may_use: &["store", "audit", "analyse", "link"] },
-            Edge { module: "decide", may_use: &["store", "audit"] },
+            Edge { module: "decide", may_use: &["store", "audit", "rules"] },
             Edge { module: "dispatch", may_use: &["store", "link", "ssh", "identity", "audit", "decide"] },
-            Edge { module: "web", may_use: &["store", "live", "identity", "audit", "decide", "probe"] },
+            Edge {
+                module: "web",
+                may_use: &["store", "live", "identity", "audit", "decide", "probe", "rules"],
+            },
         ],
     },
 ];

@@ -1,6 +1,7 @@
 //! Counts TCP sockets by state over netlink (`sock_diag(7)`): the kernel sends only those asked for,
 //! while `/proc/net/tcp` writes a line for each connection of a busy server.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -29,12 +30,24 @@ pub(super) const LISTEN: u8 = 10;
 const HEADER: usize = 16;
 const REQUEST: usize = HEADER + 56;
 
+/// Most ports that are told one by one: each is a column of every sample.
+const MAX_PORTS: usize = 64;
+
 /// Sockets of both address families in the states that no counter tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct States {
     pub(super) listen: u64,
+    /// Ports that are listened on, in order, at most [`MAX_PORTS`].
+    pub(super) ports: BTreeSet<u16>,
+    /// There are more ports than that.
+    pub(super) more: bool,
     pub(super) syn_received: u64,
     pub(super) close_wait: u64,
+}
+
+/// The local port, in `struct inet_diag_sockid` behind family, state, timer and retransmits.
+pub(super) fn local_port(message: &[u8]) -> Option<u16> {
+    Some(u16::from_be_bytes(*message.get(4..)?.first_chunk()?))
 }
 
 /// Counts now.
@@ -44,7 +57,15 @@ pub(super) struct States {
 pub(super) fn count() -> io::Result<States> {
     let mut states = States::default();
     each(1 << SYN_RECV | 1 << CLOSE_WAIT | 1 << LISTEN, TIME, |message| match message.get(1) {
-        Some(&LISTEN) => states.listen += 1,
+        Some(&LISTEN) => {
+            states.listen += 1;
+            let Some(port) = local_port(message) else { return };
+            if states.ports.insert(port) && states.ports.len() > MAX_PORTS {
+                // The lower ones stay: the higher are more often given out by chance.
+                states.ports.pop_last();
+                states.more = true;
+            }
+        }
         Some(&SYN_RECV) => states.syn_received += 1,
         Some(&CLOSE_WAIT) => states.close_wait += 1,
         _ => {}
@@ -118,11 +139,13 @@ mod tests {
     #[test]
     fn listening_socket_is_counted() {
         let before = count().unwrap();
-        let _listeners: Vec<_> =
-            (0..5).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let listeners: Vec<_> = (0..5).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         // Other tests open and close sockets meanwhile.
         assert!(count().unwrap().listen + 3 > before.listen);
-        assert!(count().unwrap().listen >= 5);
+        let states = count().unwrap();
+        assert!(states.listen >= 5 && states.ports.len() <= MAX_PORTS);
+        let told = |port| states.more || states.ports.contains(&port);
+        assert!(listeners.iter().all(|listener| told(listener.local_addr().unwrap().port())));
     }
 
     #[test]

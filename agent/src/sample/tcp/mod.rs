@@ -36,6 +36,19 @@ impl Tcp {
     }
 }
 
+impl Tcp {
+    /// A column per port that is listened on.
+    fn put_ports(&self, out: &mut Output) {
+        let Some(states) = &self.states else { return };
+        for port in &states.ports {
+            out.put_labelled(metric::TCP_LISTENING, &port.to_string(), Some(1));
+        }
+        if states.more {
+            out.put_labelled(metric::TCP_LISTENING, metric::MORE_PORTS, Some(1));
+        }
+    }
+}
+
 impl Sensor for Tcp {
     fn name(&self) -> &'static str {
         "tcp"
@@ -56,13 +69,14 @@ impl Sensor for Tcp {
         };
         out.put(metric::TCP_ESTABLISHED, established);
         out.put(metric::TCP_TIME_WAIT, time_wait);
-        out.put(metric::TCP_LISTEN, self.states.map(|states| states.listen));
-        out.put(metric::TCP_SYN_RECEIVED, self.states.map(|states| states.syn_received));
-        out.put(metric::TCP_CLOSE_WAIT, self.states.map(|states| states.close_wait));
+        out.put(metric::TCP_LISTEN, self.states.as_ref().map(|states| states.listen));
+        out.put(metric::TCP_SYN_RECEIVED, self.states.as_ref().map(|states| states.syn_received));
+        out.put(metric::TCP_CLOSE_WAIT, self.states.as_ref().map(|states| states.close_wait));
         out.put(metric::TCP_OUT_SEGMENTS, out_segments);
         out.put(metric::TCP_RETRANSMITS, retransmits);
         out.put(metric::TCP_LISTEN_OVERFLOWS, overflows);
         out.put(metric::UDP_IN_ERRORS, udp_errors);
+        self.put_ports(out);
         if self.ask_kernel {
             self.sources.look(cycle.slow, established);
         }

@@ -63,10 +63,10 @@ impl Sources {
 /// The number of inbound connections, and how many each source has.
 fn list() -> std::io::Result<(u64, HashMap<IpAddr, u64>)> {
     let mut ports = HashSet::new();
-    diag::each(1 << diag::LISTEN, TIME, |message| ports.extend(local_port(message)))?;
+    diag::each(1 << diag::LISTEN, TIME, |message| ports.extend(diag::local_port(message)))?;
     let (mut sum, mut sources) = (0, HashMap::new());
     diag::each(1 << diag::ESTABLISHED | 1 << diag::SYN_RECV, TIME, |message| {
-        let inbound = local_port(message).is_some_and(|port| ports.contains(&port));
+        let inbound = diag::local_port(message).is_some_and(|port| ports.contains(&port));
         let Some(source) = remote(message).filter(|source| inbound && !source.is_loopback()) else { return };
         sum += 1;
         if sources.len() < MAX_SOURCES || sources.contains_key(&source) {
@@ -84,11 +84,6 @@ fn top(sources: HashMap<IpAddr, u64>) -> Vec<(String, u64)> {
     let mut shown: Vec<_> = all.into_iter().map(|(source, count)| (source.to_string(), count)).collect();
     shown.sort();
     shown
-}
-
-/// In `struct inet_diag_sockid`, behind family, state, timer and retransmits.
-fn local_port(message: &[u8]) -> Option<u16> {
-    Some(u16::from_be_bytes(*message.get(4..)?.first_chunk()?))
 }
 
 fn remote(message: &[u8]) -> Option<IpAddr> {
@@ -110,7 +105,7 @@ mod tests {
         (message[0], message[1]) = (AF_INET, diag::ESTABLISHED);
         message[4..6].copy_from_slice(&443_u16.to_be_bytes());
         message[24..28].copy_from_slice(&[203, 0, 113, 9]);
-        assert_eq!(local_port(&message), Some(443));
+        assert_eq!(diag::local_port(&message), Some(443));
         assert_eq!(remote(&message), Some("203.0.113.9".parse().unwrap()));
         message[0] = 10;
         let mapped: Ipv6Addr = "::ffff:198.51.100.4".parse().unwrap();

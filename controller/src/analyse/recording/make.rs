@@ -1,5 +1,7 @@
 //! Makes a recording out of the store.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use sysop_common::time::{MINUTE_MS, UnixMs};
 
@@ -10,13 +12,15 @@ use crate::analyse::messages::Language;
 use crate::analyse::model::gather::Gathered;
 use crate::analyse::state::HostState;
 use crate::analyse::window::Window;
+use crate::rules::{Compiled, States};
 use crate::store::audit::{self, AuditFilter};
 use crate::store::incidents::{self, Incident};
+use crate::store::rules::{self, Rule};
 use crate::store::runs::{self, Run};
 use crate::store::samples::{RECENT_MS, SampleStore};
 use crate::store::{
-    Db, StoreError, analyser_state, analyses, assignments, host_events, host_facts, maintenance, settings,
-    trust,
+    Db, StoreError, analyser_state, analyses, assignments, host_events, host_facts, maintenance, rule_states,
+    settings, trust,
 };
 
 /// What the link saw counts for this long.
@@ -89,8 +93,16 @@ async fn look(
         state.memory = serde_json::from_str(&known.facts).unwrap_or_default();
         state.unpack(&known.soft.unwrap_or_default());
     }
+    if let Some(packed) = rule_states::of(&mut conn, host).await? {
+        state.rules = States::unpack(&packed);
+    }
+    let on = |rule: &Rule| rule.definition.enabled && rule.covers(host);
+    let rules = rules::list(&mut conn).await?.into_iter().filter(on);
+    let rules = rules.map(|rule| Arc::new(Compiled::new(rule))).collect();
     let events = host_events::since(&mut conn, now.plus(-EVENTS_MS)).await?;
     let input = HostInput {
+        rules,
+        standings: Vec::new(),
         window,
         fills,
         state,

@@ -4,6 +4,7 @@ mod baseline;
 mod entity;
 mod incidents;
 mod leak;
+mod operator;
 mod pure;
 mod roots;
 mod rules;

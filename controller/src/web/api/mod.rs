@@ -19,6 +19,7 @@ pub mod probes;
 pub mod queries;
 pub mod retention;
 pub mod rows;
+pub mod rules;
 pub mod runs;
 pub mod series;
 pub mod tokens;

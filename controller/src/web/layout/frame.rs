@@ -23,7 +23,7 @@ struct Entry {
     key: &'static str,
 }
 
-const NAV: [Entry; 9] = [
+const NAV: [Entry; 10] = [
     Entry { href: "/", words: "Overview", icon: icons::LAYOUT_DASHBOARD, count: Count::None, key: "o" },
     Entry { href: "/hosts", words: "Hosts", icon: icons::SERVER_2, count: Count::Hosts, key: "h" },
     Entry { href: "/incidents", words: "Incidents", icon: icons::URGENT, count: Count::Incidents, key: "i" },
@@ -34,6 +34,7 @@ const NAV: [Entry; 9] = [
         count: Count::Approvals,
         key: "a",
     },
+    Entry { href: "/rules", words: "Rules", icon: icons::RULER_2, count: Count::None, key: "l" },
     Entry { href: "/runs", words: "Runs", icon: icons::HISTORY, count: Count::None, key: "r" },
     Entry { href: "/probes", words: "Probes", icon: icons::HEARTBEAT, count: Count::None, key: "p" },
     Entry { href: "/analyses", words: "Analyses", icon: icons::SPARKLES, count: Count::None, key: "y" },

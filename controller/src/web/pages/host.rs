@@ -82,6 +82,8 @@ pub struct HostView {
     pub runs: Vec<RunLine>,
     /// Whether the person may start actions here.
     pub may_run: bool,
+    /// Whether the person may make rules.
+    pub may_rule: bool,
 }
 
 /// An open incident, as its host's page announces it.
@@ -189,6 +191,14 @@ fn runs(view: &HostView, now: i64) -> Markup {
     card("host-runs", "Runs", all, body)
 }
 
+/// Leads from a row to a rule that says that it must run.
+fn must_run(kind: &str, what: &str, host: &str) -> Markup {
+    let query = Query::default().with("kind", kind).with("what", what).with("host", host);
+    html! {
+        a class="btn s gho" href=(query.href("/rules/new")) aria-label={ "Make a rule: " (what) " must run" } { "Must run…" }
+    }
+}
+
 /// Shows the page.
 ///
 /// # Errors
@@ -219,7 +229,8 @@ pub async fn show_processes(
     let host = hosts::get(&state.db, known(&id)?).await?;
     let order = Order::from_value(query.get("sort"));
     let at = query.get("at").and_then(|text| text.parse().ok()).map(UnixMs);
-    let table = fill::processes(source, host.id, order, at).await?;
+    let mut table = fill::processes(source, host.id, order, at).await?;
+    table.may_rule = frame.ctx.user.as_ref().is_some_and(|user| user.may_operate);
     if is_partial(&frame.headers) {
         return Ok(html_response(StatusCode::OK, processes::card(&id, &table, frame.ctx.now_ms)));
     }

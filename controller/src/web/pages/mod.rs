@@ -21,6 +21,7 @@ pub mod password;
 pub mod probes;
 pub mod proposal;
 pub mod retention;
+pub mod rules;
 pub mod run;
 pub mod run_new;
 pub mod runs;

@@ -7,6 +7,19 @@ use sysop_common::ids::OrderId;
 use super::*;
 use crate::decide::{self, Start, fixture};
 use crate::store::{audit, incidents, testing};
+use crate::web::api::rules::{NewRule, RuleKind};
+
+/// A rule that fits.
+fn rule(host: HostId) -> NewRule {
+    NewRule {
+        name: "nginx runs".into(),
+        kind: RuleKind::Unit,
+        unit: Some("nginx.service".into()),
+        host: Some(host),
+        enabled: true,
+        ..NewRule::default()
+    }
+}
 
 /// What operations find.
 struct World {
@@ -17,6 +30,7 @@ struct World {
     incident: i64,
     run: OrderId,
     user: String,
+    rule: i64,
 }
 
 impl World {
@@ -42,9 +56,11 @@ impl World {
         let made = web.send(ask("POST", "/api/v1/probes").token(&admin).json(&probe)).await;
         assert_eq!(made.status, StatusCode::CREATED, "{}", made.text());
         let (admin, _) = users::with_password(&web.state.db, "viewer").await.unwrap().unwrap();
+        let rule = rule(fixture::host_id(1)).definition().unwrap();
+        let rule = decide::rules::create_rule(&web.state.decide(), &rule, &fixture::ann()).await.unwrap().id;
         let token = web.token(Role::Admin).await;
         let description = web.send(get("/api/openapi.json")).await.json();
-        Self { web, token, description, host, incident, run, user: admin.id }
+        Self { web, token, description, host, incident, run, user: admin.id, rule }
     }
 
     /// A path with what exists in place of its parameters.
@@ -53,11 +69,13 @@ impl World {
             "hosts" => self.host.to_string(),
             "incidents" | "analyses" | "trust" => self.incident.to_string(),
             "runs" | "approvals" => self.run.to_string(),
+            "rules" => self.rule.to_string(),
             "users" => self.user.clone(),
             "probes" => "1".to_owned(),
             _ => "none".to_owned(),
         };
-        path.replace("{id}", &id).replace("{run}", &self.run.to_string())
+        let path = path.replace("{id}", &id).replace("{host}", &self.host.to_string());
+        path.replace("{run}", &self.run.to_string())
     }
 
     /// A body that fits.
@@ -94,6 +112,9 @@ impl World {
             ("PUT", "/api/v1/busy-hours") => json!({"hours": "8-18"}),
             ("POST", "/api/v1/maintenance") => {
                 json!({"host": self.host, "duration_s": 3600, "reason": "upgrade"})
+            }
+            ("POST", "/api/v1/rules" | "/api/v1/rules/preview") | ("PUT", "/api/v1/rules/{id}") => {
+                json!(rule(self.host))
             }
             _ => json!({}),
         }
@@ -311,11 +332,15 @@ async fn an_unknown_or_malformed_id_is_named_and_nothing_happens() {
             let method = method.to_uppercase();
             let body = world.body(&method, path);
             for id in [unknown, "1", "x", "..%2f..%2fetc", "%00", "%ff", "a%0d%0ab", &"9".repeat(300)] {
-                let numbered =
-                    ["incidents", "analyses", "trust", "probes"].iter().any(|part| path.contains(part));
+                let numbered = ["incidents", "analyses", "trust", "probes", "rules"]
+                    .iter()
+                    .any(|part| path.contains(part));
                 let id = if numbered && id == unknown { "999999" } else { id };
                 let address = path.replace("{id}", id).replace("{run}", id);
-                if address.contains("/incidents/1") || address.contains("/probes/1") {
+                let address = address.replace("{host}", &world.host.to_string());
+                if address.contains("/incidents/1")
+                    || ["/rules/1", "/probes/1"].iter().any(|known| address.contains(known))
+                {
                     continue;
                 }
                 let query = if path.ends_with("/series") { "?metric=load.1" } else { "" };

@@ -8,6 +8,7 @@ mod model;
 mod pages;
 mod probes;
 mod retention;
+mod rules;
 mod settings;
 mod sockets;
 mod streams;

@@ -19,7 +19,7 @@ const NAME: &str = "web-07<i>";
 
 impl Web {
     /// A host with samples of two minutes, a failed unit, an open incident and its waiting proposal.
-    async fn with_trouble() -> (Self, i64, String) {
+    pub(super) async fn with_trouble() -> (Self, i64, String) {
         let web = Self::new().await;
         let (db, host) = (&web.state.db, host_id(HOST));
         testing::host(db, host, NAME).await;
@@ -46,7 +46,7 @@ impl Web {
         (web, id, run)
     }
 
-    async fn page(&self, path: &str, session: &Session) -> String {
+    pub(super) async fn page(&self, path: &str, session: &Session) -> String {
         let answer = self.send(get(path).cookie(&session.cookie)).await;
         assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.text());
         answer.text()

@@ -47,6 +47,8 @@ pub struct Field<'a> {
     pub focus: bool,
     /// Least number of characters.
     pub least: Option<u16>,
+    /// Greatest number of characters; 256 where nothing is said.
+    pub most: Option<u16>,
     /// May stay empty.
     pub optional: bool,
 }
@@ -63,7 +65,7 @@ impl Field<'_> {
                 input class=(if self.mono { "inp mono" } else { "inp" }) id=(self.name) name=(self.name)
                     type=(if self.kind.is_empty() { "text" } else { self.kind }) value=(self.value) required[!self.optional]
                     autocomplete=(self.autocomplete) autocapitalize="none" spellcheck="false"
-                    minlength=[self.least] maxlength="256"
+                    minlength=[self.least] maxlength=(self.most.unwrap_or(256))
                     pattern=[self.pattern.map(|(shape, _)| shape)] title=[self.pattern.map(|(_, words)| words)]
                     autofocus[self.focus] aria-invalid=[self.error.map(|_| "true")] aria-describedby=[described];
                 (under(&below, self.error, self.hint))

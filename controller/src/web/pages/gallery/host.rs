@@ -124,6 +124,7 @@ fn web_07() -> HostView {
         repair: None,
     };
     HostView {
+        may_rule: true,
         id: "w7".into(),
         name: "web-07".into(),
         probes: super::rest::probes(),
@@ -148,7 +149,13 @@ fn web_07() -> HostView {
         range: Range::Last(HOUR),
         cores: Some(4),
         disk_limits: Some((0.9, 0.97)),
-        processes: ProcessTable { rows: processes, total: Some(141), order: Order::Cpu, at_ms: None },
+        processes: ProcessTable {
+            rows: processes,
+            total: Some(141),
+            order: Order::Cpu,
+            at_ms: None,
+            may_rule: true,
+        },
         units: vec![
             unit(
                 State::Crit,

@@ -67,7 +67,7 @@ pub async fn fill(source: Source<'_>, id: HostId, range: Range, role: Role) -> R
         range,
         cores: (host.inventory.cores > 0).then_some(host.inventory.cores),
         disk_limits: None,
-        processes: processes(source, id, Order::Cpu, None).await?,
+        processes: ProcessTable { may_rule: may_run, ..processes(source, id, Order::Cpu, None).await? },
         units_total: units.len() as u64,
         units: unit_rows(&units, may_run && host.grants.executor),
         grants: words::grants(&host.grants, &assigned, role == Role::Admin),
@@ -75,6 +75,7 @@ pub async fn fill(source: Source<'_>, id: HostId, range: Range, role: Role) -> R
         incidents: incidents.iter().map(|incident| Source::incident_line(incident, &names, None)).collect(),
         runs: runs.iter().map(|run| Source::run_line(run, &names)).collect(),
         may_run: may_run && host.grants.executor,
+        may_rule: may_run,
     })
 }
 
@@ -146,7 +147,13 @@ pub async fn processes(
     };
     rows.sort_by(|a, b| key(b).total_cmp(&key(a)).then_with(|| b.rss.cmp(&a.rss)));
     rows.truncate(PROCESSES);
-    Ok(ProcessTable { rows, total: total.map(|n| n as u64), order, at_ms: at.map(|_| found.at.0) })
+    Ok(ProcessTable {
+        rows,
+        total: total.map(|n| n as u64),
+        order,
+        at_ms: at.map(|_| found.at.0),
+        may_rule: false,
+    })
 }
 
 /// Units and processes that open incidents of the host name.

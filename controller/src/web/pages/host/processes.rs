@@ -51,6 +51,8 @@ pub struct ProcessTable {
     pub order: Order,
     /// The moment shown, ms UTC; now when `None`.
     pub at_ms: Option<i64>,
+    /// Whether rules may be made of its rows.
+    pub may_rule: bool,
 }
 
 /// A process.
@@ -100,7 +102,7 @@ pub fn card(host: &str, view: &ProcessTable, now: i64) -> Markup {
                 } @else { span class="t3 small" { "newest sample" } }
                 div.acts hx-target:inherited="#processes" hx-swap:inherited="outerHTML" { (segments_live(&orders)) }
             }
-            (table("Top processes", head(), html! { @for row in &view.rows { (row.draw()) } }))
+            (table("Top processes", head(view.may_rule), html! { @for row in &view.rows { (row.draw(view.may_rule.then_some(host))) } }))
             div.cf {
                 @match view.total {
                     Some(total) => { (view.rows.len()) " of " (format::count(total)) " processes." },
@@ -123,15 +125,15 @@ fn segments_live(choices: &[(String, Markup, bool)]) -> Markup {
     }
 }
 
-fn head() -> Markup {
+fn head(may_rule: bool) -> Markup {
     html! {
         th { "Process" } th.r { "PID" } th { "User" } th { "Unit" } th.r { "CPU" } th.r { "Memory" }
-        th.r { "Reads" } th.r { "Writes" } th.r { "Age" }
+        th.r { "Reads" } th.r { "Writes" } th.r { "Age" } @if may_rule { th { span.vh { "Menu" } } }
     }
 }
 
 impl ProcessRow {
-    fn draw(&self) -> Markup {
+    fn draw(&self, may_rule: Option<&str>) -> Markup {
         let io = |pick: fn(&(f64, f64)) -> f64| {
             self.io.as_ref().map_or_else(|| "–".to_owned(), |io| format::rate(pick(io)))
         };
@@ -151,6 +153,7 @@ impl ProcessRow {
                 td class="r no-phone" { (io(|io| io.0)) }
                 td.r data-k="Writes" { (io(|io| io.1)) }
                 td class="r t3 no-phone" { (self.age_ms.map_or_else(|| "–".to_owned(), format::age)) }
+                @if let Some(host) = may_rule { td { (super::must_run("process", &self.name, host)) } }
             }
         }
     }

@@ -81,6 +81,7 @@ impl UnitRow {
                         a class="btn s" href={ "/runs/new?host=" (view.id) "&action=" (action) "&unit=" (self.name) } { (word) }
                     } @else if let Some(ms) = self.since_ms { (format::ago(now, ms)) }
                 }
+                @if view.may_rule { (super::must_run("unit", &self.name, &view.id)) }
             }
         }
     }
