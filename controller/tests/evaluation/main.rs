@@ -1,5 +1,6 @@
 //! The analyser held against simulated hosts: a sample of seeds as an ordinary test, all of it as a bench.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_macros)]
+#![allow(dead_code, reason = "some of it is for the bench alone")]
 #![allow(unreachable_pub, missing_docs, reason = "a test has no readers of its interface")]
 
 mod cases;

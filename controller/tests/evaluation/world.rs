@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sysop_common::ids::HostId;
-use uuid::Uuid;
 use sysop_common::time::{DAY_MS, HOUR_MS, MINUTE_MS, UnixMs};
 use sysop_controller::analyse::engine::{Engine, Step};
 use sysop_controller::analyse::input::{FillHistory, HostInput, filling};
 use sysop_controller::analyse::state::HostState;
 use sysop_controller::analyse::window::Window;
 use sysop_controller::store::samples::{RECENT_MS, Stored};
+use uuid::Uuid;
 
 use crate::host::{Extra, GIB, Host, MIB, Mount, Work};
 use crate::noise::Noise;

@@ -54,11 +54,14 @@ fn report(all: &Value, cases: &Path) -> Report {
             .goal(0.97)
             .more()
             .peer(share("/seen/plain_recall"), limits),
-        Row::new("precision", "", share("/seen/precision")).more().peer(share("/seen/plain_precision"), limits),
+        Row::new("precision", "", share("/seen/precision"))
+            .more()
+            .peer(share("/seen/plain_precision"), limits),
         Row::new("top-1 root", "", share("/seen/top1")).goal(0.9).more(),
         Row::new("rows of evidence that are true", "", share("/seen/rows")).goal(1.0).more(),
         Row::new("right action first", "", share("/seen/right_action")).goal(0.85).more(),
-        Row::new("harmful executions", "", number("/seen/harmful/yes") + number("/unseen/harmful/yes")).goal(0.0),
+        Row::new("harmful executions", "", number("/seen/harmful/yes") + number("/unseen/harmful/yes"))
+            .goal(0.0),
         Row::new("executions", "", number("/seen/harmful/of") + number("/unseen/harmful/of")).more(),
         Row::new("trials", "", number("/trials")).more(),
         Row::new("actions against ordinary work", "", number("/seen/against_harmless")).goal(0.0),
@@ -81,7 +84,8 @@ fn report(all: &Value, cases: &Path) -> Report {
     ];
     rows.retain(|row| row.ours.is_finite());
     let notes = vec![
-        "Simulated hosts, a sample every ten seconds; an operator approves every proposal after a minute.".into(),
+        "Simulated hosts, a sample every ten seconds; an operator approves every proposal after a minute."
+            .into(),
         format!("each case and each incident: {}", cases.display()),
     ];
     Report { name: "analysis", notes, rows }

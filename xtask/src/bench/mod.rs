@@ -1,6 +1,7 @@
 //! `cargo xtask bench NAME`: measures, prints a table, writes `target/bench/NAME.json`.
 
 mod agent;
+mod analysis;
 mod ingest;
 mod ours;
 mod peers;
@@ -18,8 +19,9 @@ use anyhow::{Result, bail};
 pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<ExitCode> {
     let report = match arguments.split_first().map(|(name, rest)| (name.as_str(), rest)) {
         Some(("agent", rest)) => agent::run(root, rest)?,
+        Some(("analysis", rest)) => analysis::run(root, rest)?,
         Some(("ingest", rest)) => ingest::run(root, rest)?,
-        _ => bail!("which bench? agent, ingest"),
+        _ => bail!("which bench? agent, analysis, ingest"),
     };
     report.print();
     report.write(root)?;
