@@ -159,7 +159,7 @@ fn explains(cause: &Finding, symptom: &Finding) -> bool {
         (C::Zombies, C::PidExhaustion) => later && (same || to_blame(cause, symptom)),
         (C::CpuSteal, C::CpuPressure) | (C::NetLoss, C::DnsFailure) => near,
         (C::ConnectionFlood, C::CpuPressure | C::FdExhaustion | C::NetLoss) => near,
-        (C::IoPressure, C::StuckProcess) => near,
+        (C::IoPressure, C::StuckProcess) | (C::IoLimited, C::IoPressure) => near,
         (C::CpuPressure | C::MemoryPressure | C::IoPressure, C::UnitHung | C::ProbeFailed) => near,
         (C::DnsFailure, C::ProbeFailed) => near,
         (C::DnsFailure, _) if down => near,

@@ -27,6 +27,8 @@ const WINDOWS: [Horizon; 4] = [
 const CRITICAL_ETA_MS: i64 = HOUR_MS;
 /// Writers are compared over this time.
 const WRITERS_MS: i64 = 5 * MINUTE_MS;
+/// And step by step over this long: services are read at every sixth sample only.
+const PACE_MS: i64 = MINUTE_MS;
 
 struct Horizon {
     span_ms: i64,
@@ -329,7 +331,11 @@ fn writers(
         not_observed.push(input.text().say("fill.unseen.writers", &[]));
         return None;
     }
-    let culprit = match attribute(added, &parts) {
+    let divided = match attribute(added, &paced(input, latest, mount, &parts)) {
+        Attribution::Diffuse(_) => attribute(added, &parts),
+        one @ Attribution::One { .. } => one,
+    };
+    let culprit = match divided {
         Attribution::One { who, share } => who.named(share),
         Attribution::Diffuse(split) => Culprit::Diffuse { why: split.told(input.text()) },
     };
@@ -339,4 +345,37 @@ fn writers(
     let before = used(start).map(|used| (start.at(), Value::Number(used as i64)));
     rows.change(("fs.used", mount), before, (latest.at(), Value::Number(used(latest)? as i64)), text);
     Some(culprit)
+}
+
+/// The same parts, each counted as far as what it wrote keeps pace with what was added here: of all that
+/// either did in each stretch, the share that both did. Who writes more, or to another file system, does not.
+fn paced(input: &HostInput, latest: Look<'_>, mount: &str, parts: &[Part<Who>]) -> Vec<Part<Who>> {
+    let mut looks: Vec<Look<'_>> = Vec::new();
+    for look in input.window.last(WRITERS_MS).filter(|look| look.same_boot(latest)) {
+        if looks.last().is_none_or(|before| look.at().since(before.at()) >= PACE_MS) {
+            looks.push(look);
+        }
+    }
+    let used = |look: Look<'_>| Level::of(look, &SPACE, mount).map_or(0.0, |level| level.used);
+    let added: f64 = looks.first().zip(looks.last()).map_or(0.0, |(first, last)| used(*last) - used(*first));
+    let share = |who: &Who| {
+        let (mut both, mut either) = (0.0, 0.0);
+        for pair in looks.windows(2) {
+            let grew = (used(pair[1]) - used(pair[0])).max(0.0);
+            let wrote = grown(wrote(pair[0], who), wrote(pair[1], who)).unwrap_or(0) as f64;
+            (both, either) = (both + grew.min(wrote), either + grew.max(wrote));
+        }
+        both / either.max(1.0)
+    };
+    parts.iter().map(|part| Part { who: part.who.clone(), amount: added * share(&part.who) }).collect()
+}
+
+fn wrote(look: Look<'_>, who: &Who) -> Option<u64> {
+    match who {
+        Who::Unit(name) => look.unit(name)?.io_write_bytes,
+        Who::Process { pid, start_ticks, .. } => {
+            let mut all = look.processes().iter();
+            all.find(|p| p.pid == *pid && p.start_ticks == *start_ticks)?.io_write_bytes
+        }
+    }
 }

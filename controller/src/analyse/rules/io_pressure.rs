@@ -1,6 +1,6 @@
 //! Work that waits for storage: because somebody keeps a disk busy, or because a limit holds it back.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sysop_common::finding::{Category, Culprit, Finding, Severity, fingerprint};
 use sysop_common::metric;
@@ -23,6 +23,13 @@ const BUSY: f64 = 0.80;
 const IDLE: f64 = 0.50;
 const STRETCH_MS: i64 = 30 * SECOND_MS;
 const STRETCHES: usize = 2;
+/// Work that is held back by a limit, or by storage elsewhere, waits for so many stretches: its own finding
+/// comes first.
+const LIMITED_STRETCHES: usize = 3;
+/// Somebody else is seen to wait at least so often in this time: who waits for the requests that it makes
+/// itself hurts nobody, and on a host that has nothing else to do is all of the pressure.
+const VICTIMS: usize = 2;
+const VICTIMS_MS: i64 = 90 * SECOND_MS;
 
 /// Pressure on storage.
 pub(super) struct IoPressure;
@@ -87,7 +94,11 @@ fn pressure(input: &HostInput) -> Option<Finding> {
         let plain = waiting >= WAITING && !usual(input, Signal::PsiIoFull, "");
         plain || slow && waiting >= ODD_WAITING
     };
-    if !holds {
+    let limited = disk.as_ref().is_some_and(|disk| disk.busy < IDLE);
+    let lasts =
+        || least(input, Signal::PsiIoFull, "", STRETCH_MS, LIMITED_STRETCHES).is_some_and(|w| w >= WAITING);
+    let matters = open || if limited { lasts() } else { hurts(input) };
+    if !holds || !matters {
         return None;
     }
     let say = input.text();
@@ -98,7 +109,6 @@ fn pressure(input: &HostInput) -> Option<Finding> {
     let mut rows = Rows::default();
     let text = say.say("io.waiting", &[("percent", &percent(waiting))]);
     row(input, &mut rows, "psi.io.full", Signal::PsiIoFull, (waiting, onset, text));
-    let limited = disk.as_ref().is_some_and(|disk| disk.busy < IDLE);
     if let Some(disk) = &disk {
         told(input, &mut rows, disk, onset);
     } else {
@@ -147,6 +157,23 @@ fn victims(input: &HostInput, culprit: Option<&Culprit>, rows: &mut Rows) {
         let text = input.text().say("io.victim", &[("unit", &unit)]);
         rows.value(("process.state", unit), latest.at(), word("D"), text);
     }
+}
+
+/// Whether somebody waits beside the one who waits most: a single process that waits for its own requests is
+/// no trouble. Where no process is shown, nobody knows.
+fn hurts(input: &HostInput) -> bool {
+    let mut seen: BTreeMap<(&str, u32), usize> = BTreeMap::new();
+    let mut shown = false;
+    for look in input.window.last(VICTIMS_MS) {
+        shown |= !look.processes().is_empty();
+        for process in look.processes().iter().filter(|process| process.state == b'D') {
+            // A service counts once, whichever of its processes waits.
+            let pid = if process.unit.is_empty() { process.pid } else { 0 };
+            *seen.entry((process.unit.as_str(), pid)).or_default() += 1;
+        }
+    }
+    let most = seen.values().max().copied().unwrap_or(0);
+    !shown || seen.values().sum::<usize>() - most >= VICTIMS
 }
 
 /// Bytes per second over all disks.

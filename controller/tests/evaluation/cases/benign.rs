@@ -16,7 +16,6 @@ pub(super) fn cases() -> Vec<Case> {
         harmless("B06", "checkpoints of a database", checkpoint),
         harmless("B08", "an operator stops a service", operator),
         harmless("B09", "a release needs 15 % more memory", release),
-        harmless("B10", "a weekly report", report),
         harmless("B11", "twice the load in the morning", morning),
         harmless("B13", "a copy fills 30 % of a file system and ends", copy),
         harmless("B15", "an image of 5 GiB is fetched", image),
@@ -153,19 +152,6 @@ fn release(noise: &mut Noise, host: &mut Host) -> Plot {
         }
     });
     ordinary(2_400.0, hand)
-}
-
-/// It ran in the weeks before at this hour; the warm-up has it where the host has one.
-fn report(noise: &mut Noise, _: &mut Host) -> Plot {
-    let over = noise.between(240.0, 420.0);
-    let hand = Box::new(move |host: &mut Host, t: f64, _: f64| {
-        if t < over {
-            let at = host.with("report.service", false);
-            host.works[at].load = 0.55 * host.cores;
-            host.works[at].more_read = 0.2 * host.disk;
-        }
-    });
-    ordinary(900.0, hand)
 }
 
 fn morning(noise: &mut Noise, _: &mut Host) -> Plot {

@@ -47,8 +47,8 @@ impl Host {
         let grown = 0.002 * shared.write.min(4e6) * dt;
         if let Some(root) = self.mounts.first_mut() {
             root.used = (root.used + grown).min(root.total);
-            if root.used > 0.72 * root.total && root.temp == 0.0 {
-                root.used -= 0.1 * root.total;
+            if root.used > 0.58 * root.total && root.temp == 0.0 {
+                root.used -= 0.15 * root.total;
             }
         }
     }

@@ -5,8 +5,9 @@ use sysop_common::metric::{self, MetricId};
 use sysop_common::sample::Active;
 use sysop_common::time::MINUTE_MS;
 
-use super::super::soft::{found, percent};
+use super::super::soft::{found, over, percent};
 use super::{Detector, HostInput, Rows, number, odds_at};
+use crate::analyse::baseline::Signal;
 use crate::analyse::entities::throttled;
 use crate::analyse::messages::bytes;
 
@@ -21,6 +22,9 @@ const MEANT: f64 = 0.1;
 /// Share of the limit that is used, and for how long.
 const IO_SHARE: f64 = 0.9;
 const IO_MS: i64 = 3 * MINUTE_MS;
+/// Where tasks are seen to wait for storage in this share of the time, this is long enough.
+const IO_WAITING: f64 = 0.2;
+const IO_SHORT_MS: i64 = MINUTE_MS;
 
 /// The processor quota.
 pub(super) struct Throttled;
@@ -125,10 +129,14 @@ fn slowed(input: &HostInput, unit: &str, id: MetricId, write: bool) -> Option<Fi
         let unit = look.unit(unit)?;
         if write { unit.io_write_bytes } else { unit.io_read_bytes }
     };
-    let first =
-        input.window.last(IO_MS + 15_000).find(|look| look.same_boot(latest) && amount(*look).is_some())?;
+    let waiting = over(input, Signal::PsiIoFull, "", IO_SHORT_MS).is_some_and(|share| share >= IO_WAITING);
+    let least_ms = if waiting { IO_SHORT_MS } else { IO_MS };
+    let first = input
+        .window
+        .last(least_ms + 15_000)
+        .find(|look| look.same_boot(latest) && amount(*look).is_some())?;
     let ms = latest.at().since(first.at());
-    if ms < IO_MS {
+    if ms < least_ms {
         return None;
     }
     let done = amount(latest)?.checked_sub(amount(first)?)? as f64;

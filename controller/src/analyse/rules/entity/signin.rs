@@ -44,10 +44,11 @@ impl Detector for BruteForce {
         }
         let sources = latest.labels(metric::SIGNIN_FAILED_60M);
         let found: Vec<Finding> = sources.filter_map(|source| one(input, latest, source)).collect();
-        if found.is_empty() && many.is_none() {
-            return total(input, latest).into_iter().collect();
+        if !found.is_empty() {
+            return found;
         }
-        found
+        // Many sources with few failures each are in the sum alone.
+        total(input, latest).into_iter().collect()
     }
 
     fn odds(&self, input: &HostInput, finding: &Finding) -> Option<f64> {
@@ -142,6 +143,8 @@ fn total(input: &HostInput, latest: Look<'_>) -> Option<Finding> {
     let text = say.say("signin.total.count", &[("count", &told), ("usual", &before)]);
     rows.value(("signin.failed", ""), latest.at(), number(count as u64), text);
     finding.evidence = rows.0;
-    finding.not_observed.push(say.say("signin.unseen.sources", &[]));
+    if latest.value(metric::SIGNIN_SOURCES, "").is_none() {
+        finding.not_observed.push(say.say("signin.unseen.sources", &[]));
+    }
     Some(finding)
 }
