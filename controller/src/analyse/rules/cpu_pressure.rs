@@ -88,9 +88,13 @@ fn pressure(input: &HostInput) -> Option<Finding> {
     let holds = if open {
         load.at_least(0.5, WAITING * CLOSE, 1.0)
     } else {
-        let as_ever = usual(input, Signal::CpuBusy, "") && usual(input, Signal::PsiCpu, "");
         let plain = load.at_least(BUSY, WAITING, QUEUE);
         let long = || Load::of(input, ODD_STRETCHES);
+        // What a host has some minutes a day is usual for minutes. What goes on is usual only where it is the
+        // level of this hour.
+        let level = |signal| input.state.baselines.get(signal, "").is_some_and(|known| known.z() < 3.0);
+        let passes = || level(Signal::CpuBusy) && level(Signal::PsiCpu) || !goes_on(long().as_ref());
+        let as_ever = usual(input, Signal::CpuBusy, "") && usual(input, Signal::PsiCpu, "") && passes();
         let rare = || {
             let odd = odd && !usual(input, Signal::PsiCpu, "");
             odd && long().is_some_and(|load| load.at_least(ODD_BUSY, ODD_WAITING, QUEUE))
@@ -130,6 +134,10 @@ fn pressure(input: &HostInput) -> Option<Finding> {
     }
     finding.evidence = rows.0;
     Some(finding)
+}
+
+fn goes_on(long: Option<&Load>) -> bool {
+    long.is_some_and(|load| load.at_least(BUSY, WAITING, QUEUE))
 }
 
 /// Busy CPU time in ms per second.

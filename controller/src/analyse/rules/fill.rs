@@ -331,9 +331,12 @@ fn writers(
         not_observed.push(input.text().say("fill.unseen.writers", &[]));
         return None;
     }
-    let divided = match attribute(added, &paced(input, latest, mount, &parts)) {
-        Attribution::Diffuse(_) => attribute(added, &parts),
-        one @ Attribution::One { .. } => one,
+    // Who keeps pace with it goes before who wrote most; where both are the same, all that it wrote counts.
+    let by_amount = attribute(added, &parts);
+    let divided = match (attribute(added, &paced(input, latest, mount, &parts)), &by_amount) {
+        (Attribution::Diffuse(_), _) => by_amount,
+        (Attribution::One { who, .. }, Attribution::One { who: most, .. }) if who == *most => by_amount,
+        (one, _) => one,
     };
     let culprit = match divided {
         Attribution::One { who, share } => who.named(share),

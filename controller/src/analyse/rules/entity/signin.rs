@@ -52,7 +52,10 @@ impl Detector for BruteForce {
     }
 
     fn odds(&self, input: &HostInput, finding: &Finding) -> Option<f64> {
-        (finding.entity == "host").then(|| rise(input).map_or(1.0, |(_, _, odds)| odds))
+        let many = input.window.latest().and_then(|latest| latest.value(metric::SIGNIN_SOURCES, ""));
+        let by_sum =
+            finding.entity == "host" || finding.entity == "sources" && many.is_none_or(|n| n < SOURCES);
+        by_sum.then(|| rise(input).map_or(1.0, |(_, _, odds)| odds))
     }
 
     fn observes(&self, input: &HostInput, entity: &str) -> bool {
@@ -118,7 +121,12 @@ fn set(input: &HostInput, latest: Look<'_>) -> Option<Finding> {
 /// Failures in ten minutes, what is usual, and how odd that is.
 fn rise(input: &HostInput) -> Option<(f64, f64, f64)> {
     let (count, ms) = grown(&input.window, metric::SIGNIN_FAILED, "", 10 * MINUTE_MS)?;
-    let count = count * (10 * MINUTE_MS) as f64 / ms;
+    // Of users who got in before, and forgot, nobody is told.
+    let latest = input.window.latest()?;
+    let known = |source: &&str| latest.value(metric::SIGNIN_ACCEPTED_30D, source).is_some_and(|n| n > 0);
+    let known = latest.labels(metric::SIGNIN_FAILED_5M).filter(known);
+    let known: i64 = known.filter_map(|source| latest.value(metric::SIGNIN_FAILED_5M, source)).sum();
+    let count = (count * (10 * MINUTE_MS) as f64 / ms - 2.0 * known as f64).max(0.0);
     let usual = input.state.entities.usual("failed:").filter(|usual| usual.is_grown());
     let usual = usual.map_or(USUAL, |usual| usual.mean.max(1.0));
     // Attackers come in waves: three times the usual is not odd yet.
@@ -128,14 +136,16 @@ fn rise(input: &HostInput) -> Option<(f64, f64, f64)> {
 /// Failures of all sources, where the sources are not observed.
 fn total(input: &HostInput, latest: Look<'_>) -> Option<Finding> {
     let (count, usual, odds) = rise(input)?;
-    let open = input.open.contains(&fingerprint(Category::BruteForce, "host"));
+    // Where sources are observed and none of them stands out, it is all of them.
+    let entity = if latest.value(metric::SIGNIN_SOURCES, "").is_some() { "sources" } else { "host" };
+    let open = input.open.contains(&fingerprint(Category::BruteForce, entity));
     let holds = if open { count > 3.0 * usual } else { count >= TEN && odds < ODD };
     if !holds {
         return None;
     }
     let say = input.text();
     let onset = latest.at().plus(-10 * MINUTE_MS);
-    let mut finding = found(input, Category::BruteForce, "host", onset, odds);
+    let mut finding = found(input, Category::BruteForce, entity, onset, odds);
     finding.title = say.say("signin.total.title", &[]);
     finding.cause = say.say("signin.total.cause", &[]);
     let mut rows = Rows::default();
