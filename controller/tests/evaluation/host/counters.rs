@@ -96,7 +96,9 @@ impl Host {
     }
 
     fn memory_gauges(&mut self, s: &Shared, all: &mut BTreeMap<(u16, String), i64>) {
-        let mut set = |id: MetricId, value: f64| drop(all.insert((id.0, String::new()), value as i64));
+        let mut set = |id: MetricId, value: f64| {
+            all.insert((id.0, String::new()), value as i64);
+        };
         let kernel = 0.25 * GIB + 0.02 * self.memory;
         let free = (self.memory - kernel - s.anon - self.cache).max(0.0);
         set(m::MEMORY_TOTAL, self.memory);
@@ -116,7 +118,9 @@ impl Host {
         let established = self.established * s.demand.max(0.0) * chance;
         let waiting = (self.noise.poisson(0.3) + self.extra.half_open).round();
         let blocked = self.works.iter().filter(|work| work.blocked).count();
-        let mut set = |id: MetricId, value: f64| drop(all.insert((id.0, String::new()), value as i64));
+        let mut set = |id: MetricId, value: f64| {
+            all.insert((id.0, String::new()), value as i64);
+        };
         set(m::CPU_CORES, self.cores);
         set(m::PROCS_RUNNING, s.running);
         set(m::PROCS_BLOCKED, blocked as f64);
@@ -137,7 +141,9 @@ impl Host {
         set(m::HOST_UPTIME, (self.now.0 % 1_000_000_000) as f64);
         all.insert((m::AGENT_SENSOR_FAILED.0, "jobs".into()), 0);
         for mount in &self.mounts {
-            let mut of = |id: MetricId, value: f64| drop(all.insert((id.0, mount.path.into()), value as i64));
+            let mut of = |id: MetricId, value: f64| {
+                all.insert((id.0, mount.path.into()), value as i64);
+            };
             of(m::FS_TOTAL, mount.total);
             of(m::FS_FREE, mount.total - mount.used);
             of(m::FS_AVAILABLE, (mount.total * 0.98 - mount.used).max(0.0));

@@ -55,8 +55,9 @@ impl Host {
 
     /// Columns that the agent shows only where something comes near a limit.
     fn limits(&self, all: &mut BTreeMap<(u16, String), i64>) {
-        let mut set =
-            |id: MetricId, label: &str, value: f64| drop(all.insert((id.0, label.to_owned()), value as i64));
+        let mut set = |id: MetricId, label: &str, value: f64| {
+            all.insert((id.0, label.to_owned()), value as i64);
+        };
         let mut files: Vec<&Work> =
             self.works.iter().filter(|w| w.pid > 0 && w.fds + w.more_fds >= FEW_FILES).collect();
         files.sort_by(|a, b| {
