@@ -194,7 +194,7 @@ async fn choices(source: Source<'_>, view: EditView) -> Result<EditView, Problem
     let mut runners = vec![Choice::new("controller", "The controller")];
     let places = place::choices(source, false).await?;
     let host = |choice: &Choice| choice.value.strip_prefix("host:").map(|id| Choice::new(id, &choice.words));
-    let mut cards = vec![Choice::new("", "No host: a place outside")];
+    let mut cards = vec![Choice::new("none", "No host: a place outside")];
     cards.extend(places.iter().filter_map(host));
     runners.extend(places);
     Ok(EditView { runners, cards, ..view })

@@ -68,7 +68,8 @@ impl Sent {
             },
         };
         let host = match self.host.as_str() {
-            "" => None,
+            // A choice of its own: browsers do not send a form whose choice is empty.
+            "" | "none" => None,
             id => Some(id.parse().map_err(|_| Problem::invalid("host", "must be one of those in the list"))?),
         };
         let fields = ProbeFields {
