@@ -167,6 +167,8 @@ fn round(fleet: &Fleet, cases: &[&'static Case]) -> Result<Vec<Seen>> {
             case.id,
             stopped.stderr
         );
+        // Whatever failed is no part of the next round.
+        host.run(&["systemctl", "reset-failed", &case.unit()])?;
         if !case.undo.is_empty() {
             host.run(&["sh", "-c", case.undo])?;
         }
