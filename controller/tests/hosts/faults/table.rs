@@ -221,7 +221,6 @@ pub(super) const CASES: &[Case] = &[
         forbidden: &[RESTART, STOP, KILL, CLEAN],
         within_s: 30,
         round: 1,
-        short: true,
         ..NONE
     },
     Case {
