@@ -113,8 +113,8 @@ fn host(row: Row) -> Result<Host, StoreError> {
         created_at: UnixMs(created_at),
         removed_at: removed_at.map(UnixMs),
         agent_version,
-        inventory: parse(&inventory)?,
-        grants: parse(&grants)?,
+        inventory: parse(&id, "inventory", &inventory),
+        grants: parse(&id, "grants", &grants),
         last_seen: UnixMs(last_seen),
         lease: lease as u64,
         criticality: criticality as u8,
@@ -122,12 +122,17 @@ fn host(row: Row) -> Result<Host, StoreError> {
     })
 }
 
-/// Reads JSON that this or another version wrote; `{}` is what there is before the first session.
-fn parse<T: Default + serde::de::DeserializeOwned>(json: &str) -> Result<T, StoreError> {
+/// Reads JSON that this or another version wrote; `{}` is what there is before the first session. What
+/// cannot be read counts as not told, which allows nothing: one damaged row must not hide all hosts, and
+/// the host's next session writes it anew.
+fn parse<T: Default + serde::de::DeserializeOwned>(host: &str, column: &str, json: &str) -> T {
     if json == "{}" {
-        return Ok(T::default());
+        return T::default();
     }
-    serde_json::from_str(json).map_err(|e| StoreError::corrupt(COLUMNS_NOTE, e))
+    serde_json::from_str(json).unwrap_or_else(|error| {
+        tracing::error!(host, column, %error, "a column of the host's row cannot be read; taken as empty");
+        T::default()
+    })
 }
 
 fn json<T: Serialize>(value: &T) -> Result<String, StoreError> {

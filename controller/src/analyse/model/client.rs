@@ -141,12 +141,6 @@ impl ModelClient {
         }
     }
 
-    /// What would be sent, without the key: for the page that shows it.
-    #[must_use]
-    pub fn body(&self, request: &AskRequest) -> Value {
-        request::body(&self.profile(), &self.0.model.name, request)
-    }
-
     /// The list of models, as the server gives it.
     pub(super) async fn models(&self) -> Result<Value, AskError> {
         let list = tokio::time::timeout(self.deadline(Purpose::Triage), self.0.transport.models()).await;

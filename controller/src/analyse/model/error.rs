@@ -39,12 +39,6 @@ pub enum AskError {
     /// The account has nothing left.
     #[error("the account of the model's server is used up")]
     Quota,
-    /// Our own limit of the day is reached.
-    #[error("the day's limit for the model is reached: {what}")]
-    Budget {
-        /// Which limit.
-        what: String,
-    },
     /// The model declines.
     #[error("the model declined to answer")]
     Refused {
@@ -169,7 +163,6 @@ impl AskError {
             Self::BadRequest { .. } => "bad_request",
             Self::RateLimited { .. } => "rate_limited",
             Self::Quota => "quota",
-            Self::Budget { .. } => "budget",
             Self::Refused { .. } => "refused",
             Self::ContentFilter { .. } => "content_filter",
             Self::Truncated { .. } => "truncated",
@@ -220,9 +213,6 @@ impl AskError {
             }
             Self::BadRequest { .. } => "Set model.server to the kind of server it is, and test again.",
             Self::Quota => "Add credit to the account of the model's server, or choose another.",
-            Self::Budget { .. } => {
-                "Raise model.daily_tokens or model.daily_cost, or wait until tomorrow (UTC)."
-            }
             Self::RateLimited { .. } => {
                 "Lower model.requests_per_minute, or ask the server's owner for more."
             }

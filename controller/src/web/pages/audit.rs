@@ -227,6 +227,12 @@ pub async fn verify(
     principal: Principal,
     frame: Frame,
 ) -> Result<Response, Problem> {
+    // It reads every record: one at a time.
+    static CHECKING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    let Ok(_checking) = CHECKING.try_lock() else {
+        return Err(Problem::conflict("somebody checks the chain at this moment")
+            .remedy("wait for it, then try again"));
+    };
     let (at, started) = (state.now(), std::time::Instant::now());
     let check = |records, broken| ChainCheck {
         at_ms: at.0,
