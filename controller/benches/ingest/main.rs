@@ -20,10 +20,6 @@ mod server;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// As the program has it.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// What is measured.
 #[derive(Debug, Clone)]
 pub struct Plan {
