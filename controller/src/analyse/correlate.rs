@@ -168,7 +168,8 @@ fn explains(cause: &Finding, symptom: &Finding) -> bool {
         (C::UnitFailed, C::UnitFailed | C::UnitHung) => {
             near && holds_data(&cause.entity) && !holds_data(&symptom.entity)
         }
-        (C::UnitFailed | C::UnitFlapping | C::UnitHung, C::MustRun | C::ProbeFailed) => near || same,
+        (C::UnitFailed | C::UnitFlapping | C::UnitHung, C::MustRun) => same,
+        (C::UnitFailed | C::UnitFlapping | C::UnitHung, C::ProbeFailed) => near || same,
         (_, C::RuleBreached) => told_by(cause, symptom),
         _ => false,
     }

@@ -199,7 +199,8 @@ fn must_run(say: Text, finding: &Finding) -> Vec<Offer> {
     };
     let start = offer(finding, Action::StartService { unit: unit.clone() }, texts());
     let restart = offer(finding, Action::RestartService { unit: unit.clone() }, texts());
-    vec![Offer { unattended: true, ..start }, restart]
+    // A unit that is not failed may have been stopped on purpose: a person decides.
+    vec![start, restart]
 }
 
 fn grower(say: Text, finding: &Finding) -> Vec<Offer> {

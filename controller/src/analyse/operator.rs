@@ -239,10 +239,16 @@ pub(super) fn told_by(cause: &Finding, rule: &Finding) -> bool {
         cause.category,
         Category::DiskFill | Category::InodeFill | Category::FsReadOnly | Category::DeletedOpen
     );
-    rule.evidence.iter().any(|row| {
-        let same = !of_mount || row.label == cause.entity;
-        same && families.iter().any(|family| row.metric.starts_with(family))
-    })
+    let about = |label: &str| {
+        label == cause.entity
+            || !of_mount && (label.is_empty() || cause.evidence.iter().any(|row| row.label == label))
+    };
+    // What fires for two file systems is told only when both are.
+    !rule.evidence.is_empty()
+        && rule
+            .evidence
+            .iter()
+            .all(|row| about(&row.label) && families.iter().any(|family| row.metric.starts_with(family)))
 }
 
 /// Beginnings of names of what a detector looks at.

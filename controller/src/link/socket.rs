@@ -188,7 +188,9 @@ mod tests {
         let socket = BatchSocket::new(bound).unwrap();
         for round in 0..5 {
             let sent = 1 + 20 * (round % 2);
-            (0..sent).for_each(|_| drop(from.send_to(b"datagram", to).unwrap()));
+            for _ in 0..sent {
+                from.send_to(b"datagram", to).unwrap();
+            }
             let mut come = 0;
             let all = async {
                 while come < sent {

@@ -341,7 +341,7 @@ pub(super) fn advance(
             let kept = at.since(last_true) < written.keep_ms;
             match over() {
                 Some(Truth::No) => known(Phase::Firing { onset, since, last_true: at }),
-                Some(Truth::Unknown(_)) => known(phase),
+                Some(Truth::Unknown(_)) => instance.filter(|_| silent_ms <= LOST_MS),
                 Some(Truth::Yes) | None if kept => known(phase),
                 Some(Truth::Yes) | None => None,
             }

@@ -31,7 +31,7 @@ const HEADER: usize = 16;
 const REQUEST: usize = HEADER + 56;
 
 /// Most ports that are told one by one: each is a column of every sample.
-const MAX_PORTS: usize = 64;
+pub(super) const MAX_PORTS: usize = 64;
 
 /// Sockets of both address families in the states that no counter tells.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

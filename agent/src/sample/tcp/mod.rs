@@ -4,6 +4,7 @@
 mod diag;
 mod sources;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use sysop_common::metric;
@@ -18,6 +19,7 @@ pub(super) struct Tcp {
     netstat: KeptFile,
     sockstat: KeptFile,
     states: Option<diag::States>,
+    ports: Ports,
     sources: sources::Sources,
     /// Off in tests on recorded trees: the socket list cannot be recorded.
     ask_kernel: bool,
@@ -30,20 +32,46 @@ impl Tcp {
             netstat: KeptFile::new(proc.join("net/netstat")),
             sockstat: KeptFile::new(proc.join("net/sockstat")),
             states: None,
+            ports: Ports::default(),
             sources: sources::Sources::default(),
             ask_kernel: proc == Path::new("/proc"),
         }
     }
 }
 
-impl Tcp {
-    /// A column per port that is listened on.
-    fn put_ports(&self, out: &mut Output) {
-        let Some(states) = &self.states else { return };
-        for port in &states.ports {
-            out.put_labelled(metric::TCP_LISTENING, &port.to_string(), Some(1));
+/// Ports that were listened on since the agent began, and whether they are now; at most
+/// [`diag::MAX_PORTS`]. Each is a column, and a change of columns costs every rate a tick: so a port stays
+/// once it is there, and nobody can make the columns change more often than there is room for.
+#[derive(Debug, Default)]
+struct Ports {
+    now: BTreeMap<u16, Option<u64>>,
+    more: bool,
+}
+
+impl Ports {
+    fn look(&mut self, states: Option<&diag::States>) {
+        let Some(states) = states else {
+            self.now.values_mut().for_each(|on| *on = None);
+            return;
+        };
+        for (port, on) in &mut self.now {
+            // Of those that were cut off nothing is known.
+            let unknown = states.more && states.ports.last().is_some_and(|last| port > last);
+            *on = (!unknown).then(|| u64::from(states.ports.contains(port)));
         }
-        if states.more {
+        for port in &states.ports {
+            if !self.now.contains_key(port) && self.now.len() < diag::MAX_PORTS {
+                self.now.insert(*port, Some(1));
+            }
+        }
+        self.more = states.more || states.ports.iter().any(|port| !self.now.contains_key(port));
+    }
+
+    fn put(&self, out: &mut Output) {
+        for (port, on) in &self.now {
+            out.put_labelled(metric::TCP_LISTENING, &port.to_string(), *on);
+        }
+        if self.more {
             out.put_labelled(metric::TCP_LISTENING, metric::MORE_PORTS, Some(1));
         }
     }
@@ -57,6 +85,7 @@ impl Sensor for Tcp {
     fn read(&mut self, cycle: &mut Cycle, out: &mut Output) -> Result<(), ReadError> {
         if cycle.slow && self.ask_kernel {
             self.states = diag::count().ok();
+            self.ports.look(self.states.as_ref());
         }
         let snmp = self.snmp.read()?;
         let [established, out_segments, retransmits] =
@@ -76,7 +105,7 @@ impl Sensor for Tcp {
         out.put(metric::TCP_RETRANSMITS, retransmits);
         out.put(metric::TCP_LISTEN_OVERFLOWS, overflows);
         out.put(metric::UDP_IN_ERRORS, udp_errors);
-        self.put_ports(out);
+        self.ports.put(out);
         if self.ask_kernel {
             self.sources.look(cycle.slow, established);
         }
@@ -118,4 +147,31 @@ fn time_wait(text: Text<'_>) -> Result<Option<u64>, ReadError> {
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_keeps_its_column_and_columns_are_bounded() {
+        let mut ports = Ports::default();
+        let states = |of: &[u16], more| diag::States {
+            ports: of.iter().copied().collect(),
+            more,
+            ..diag::States::default()
+        };
+        ports.look(Some(&states(&[22, 5432], false)));
+        ports.look(Some(&states(&[22], false)));
+        assert_eq!(ports.now, BTreeMap::from([(22, Some(1)), (5432, Some(0))]));
+        ports.look(Some(&states(&[22, 80], true)));
+        assert_eq!(ports.now[&5432], None, "it may be among those that were cut off");
+        for port in 1_000..2_000 {
+            ports.look(Some(&states(&[port], false)));
+        }
+        assert_eq!((ports.now.len(), ports.more), (diag::MAX_PORTS, true));
+        assert_eq!(ports.now[&5432], Some(0));
+        ports.look(None);
+        assert!(ports.now.values().all(Option::is_none));
+    }
 }

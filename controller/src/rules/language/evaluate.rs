@@ -8,6 +8,9 @@ use sysop_common::time::UnixMs;
 
 use super::{Compare, Expression, Function, Kind, Math, Node};
 
+/// The longest interval between samples; what is longer is a gap. The agent's is 60 s at most.
+const INTERVAL_MAX_MS: i64 = 90_000;
+
 /// Why something is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
@@ -84,8 +87,13 @@ impl Expression {
         let from = now.plus(-leaf.window_ms);
         let first = table.at.partition_point(|at| *at <= from).min(index);
         let known = || (first..=index).filter_map(|n| Some((table.at[n], end[n]?)));
-        // The first value stands for the time before it that belongs to the window.
-        let covered = known().next().is_some_and(|(oldest, _)| now.since(oldest) * 2 >= leaf.window_ms);
+        // A value stands for the interval before it, where that is no gap.
+        let begins = |n: usize| {
+            let before = n.checked_sub(1).map(|before| table.at[before]);
+            before.filter(|before| table.at[n].since(*before) <= INTERVAL_MAX_MS).unwrap_or(table.at[n])
+        };
+        let oldest = (first..=index).find(|n| end[*n].is_some());
+        let covered = oldest.is_some_and(|n| now.since(begins(n)) * 2 >= leaf.window_ms);
         let fresh = end.iter().rev().take(2).any(Option::is_some);
         if !covered || !fresh {
             let why = if fresh { Why::Uncovered(at) } else { Why::NotObserved(at) };

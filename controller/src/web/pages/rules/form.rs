@@ -154,7 +154,8 @@ impl Sent {
             "unit" => RuleKind::Unit,
             "process" => RuleKind::Process,
             "port" => RuleKind::Port,
-            _ => RuleKind::Expression,
+            "expression" => RuleKind::Expression,
+            _ => return Err(Problem::invalid("kind", "must be expression, unit, process or port")),
         };
         let severity = match self.severity.as_str() {
             "info" => SeverityWord::Info,
@@ -249,6 +250,11 @@ impl FormView {
         let kinds = KINDS.map(|(kind, words)| {
             (format!("{PATH}/new?kind={kind}"), html! { (words) }, self.sent.kind == kind)
         });
+        // The place that a rule has stays on offer, also when no host is there now: a form must not widen it.
+        let mut places = self.places.clone();
+        if !places.iter().any(|place| place.value == self.sent.on) {
+            places.push(Choice::new(&self.sent.on, &self.sent.on));
+        }
         html! {
             @if self.id.is_none() { div.cb { (list::segments("Kind of rule", &kinds)) } }
             (form::post(ctx, &action, "cb stack", html! {
@@ -258,7 +264,7 @@ impl FormView {
                 (self.field("for_s", "Fires after, seconds", &self.sent.for_s, Some("Its condition must hold without a pause for this long."), false))
                 (self.field("keep_s", "Goes on for, seconds", &self.sent.keep_s, Some("At least this long after its condition last held."), false))
                 (self.choice("severity", "Severity", &[("info", "Notice"), ("warning", "Warning"), ("critical", "Critical")], &self.sent.severity))
-                (Select { name: place::FIELD, label: "Where", choices: &self.places, chosen: &self.sent.on, hint: None,
+                (Select { name: place::FIELD, label: "Where", choices: &places, chosen: &self.sent.on, hint: None,
                     error: Wrong::at(self.wrong.as_ref(), place::FIELD) }.draw())
                 (self.field("labels", "Labels of its incidents", &self.sent.labels, Some("For example team=web, service=shop."), true))
                 (self.choice("enabled", "State", &[("on", "On"), ("off", "Off")], &self.sent.enabled))
@@ -277,10 +283,10 @@ impl FormView {
                 "unit",
                 "Unit that must be active",
                 &sent.unit,
-                "Its full name, such as nginx.service.",
+                "Its name as the host's page lists it, such as nginx.service; not an alias.",
             ),
             "process" => html! {
-                (self.mono("process", "Process that must run", &sent.process, "The kernel's short name, or with a / or blank in it the command line; * stands for others."))
+                (self.mono("process", "Process that must run", &sent.process, "The kernel's short name, or with a / or blank in it the command line; * stands for others. A sample holds the busiest processes: of one that is not among them the rule says unknown."))
                 (self.field("least", "How many, at least", &sent.least, None, false))
             },
             "port" => {
