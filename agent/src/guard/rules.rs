@@ -94,13 +94,12 @@ impl Policy {
             rules: parsed.rules,
             protected: parsed.protected,
             actions_per_hour: parsed.actions_per_hour,
-            probes: parsed.probes.unwrap_or_else(loopback),
+            probes: parsed.probes.unwrap_or_default(),
             digest: Some(Digest(sha256(text.as_bytes()))),
         })
     }
 
-    /// The policy that allows no action and no reading, and probes of this machine only: what holds while there is
-    /// no file.
+    /// The policy that allows no action, no reading and no probe: what holds while there is no file.
     #[must_use]
     pub fn none(path: &Path) -> Self {
         Self {
@@ -109,7 +108,7 @@ impl Policy {
             rules: Vec::new(),
             protected: Vec::new(),
             actions_per_hour: DEFAULT_ACTIONS_PER_HOUR,
-            probes: loopback(),
+            probes: Vec::new(),
             digest: None,
         }
     }
@@ -127,10 +126,11 @@ impl Policy {
     }
 
     /// Whether the collector may probe this address, which `name` was looked up to where it has one. A name
-    /// that is allowed may lead anywhere but to a reserved address.
+    /// that is allowed leads to public addresses only, since who holds the name chooses the address: loopback,
+    /// private and reserved ones need a pattern of their own.
     #[must_use]
     pub fn allows_probe(&self, name: Option<&str>, address: IpAddr, port: Option<u16>) -> bool {
-        let named = name.is_some_and(|name| self.allows_probe_name(name, port)) && !is_reserved(address);
+        let named = name.is_some_and(|name| self.allows_probe_name(name, port)) && is_public(address);
         named || self.probes.iter().any(|pattern| pattern.allows_address(address, port))
     }
 
@@ -232,9 +232,15 @@ impl Policy {
     }
 }
 
-/// What may be probed where the owner says nothing: this machine itself.
-fn loopback() -> Vec<Pattern> {
-    ["127.0.0.0/8", "::1"].iter().filter_map(|text| text.parse().ok()).collect()
+/// Neither reserved nor of a private network or this machine.
+fn is_public(address: IpAddr) -> bool {
+    let inner = match address.to_canonical() {
+        IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local() || v4.is_unspecified(),
+        IpAddr::V6(v6) => {
+            v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local() || v6.is_unspecified()
+        }
+    };
+    !inner && !is_reserved(address)
 }
 
 impl Rule {

@@ -81,8 +81,8 @@ pub fn template(allow: &[AllowClass]) -> String {
          # Units that no action may touch, nor stop along the way. ssh, network, dbus, systemd's own and\n\
          # this agent are protected on every host.\nprotected = []\n\n\
          # What is probed when a controller asks for it: ranges, addresses and names, with ports or without,\n\
-         # such as \"10.0.0.0/8:5432\" or \"*.example.org:443\". These are this machine itself.\n\
-         [probes]\nallow = [\"127.0.0.0/8\", \"::1\"]\n\n"
+         # such as \"10.0.0.0/8:5432\" or \"*.example.org:443\". Nothing is, as it stands.\n\
+         [probes]\nallow = []\n\n"
     );
     if allow.is_empty() {
         text += "# No action is allowed: this host is monitored only. To allow one, take the # away:\n\

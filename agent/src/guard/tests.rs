@@ -125,11 +125,23 @@ fn a_policy_that_is_wrong_names_line_key_and_remedy() {
 }
 
 #[test]
+fn a_probe_goes_where_its_pattern_says_and_a_name_to_public_addresses_only() {
+    let open = policy("[probes]\nallow = [\"*.example.org\", \"10.0.0.0/8:5432\"]\n");
+    let may = |name, address: &str, port| open.allows_probe(name, address.parse().unwrap(), Some(port));
+    assert!(may(Some("a.example.org"), "198.51.100.7", 443) || may(Some("a.example.org"), "8.8.8.8", 443));
+    for inner in ["127.0.0.1", "10.1.2.3", "192.168.1.1", "::1", "fd00::1", "fe80::1", "::ffff:127.0.0.1"] {
+        assert!(!may(Some("a.example.org"), inner, 443), "{inner}");
+    }
+    assert!(may(Some("db.example.org"), "10.1.2.3", 5432), "a range of its own");
+    assert!(!may(None, "127.0.0.1", 80) && !policy("").allows_probe(None, [127, 0, 0, 1].into(), Some(80)));
+}
+
+#[test]
 fn a_policy_is_told_in_words() {
     assert_eq!(
         policy(POLICY).describe(),
         "readings: get_cpu_usage\n\
-         probes: 127.0.0.0/8, ::1\n\
+         probes: none\n\
          actions: at most 3 within an hour\n  \
            restart_service: nginx.service, php*-fpm.service; also without a person\n  \
            stop_service: *; by a person's word\n  \

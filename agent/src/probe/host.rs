@@ -229,10 +229,10 @@ mod tests {
         list.send(ProbeList { probes: vec![tcp(40, "127.0.0.1", allowed)] }).unwrap();
         assert_eq!(until(&board, 40).await.reason, Reason::PolicyRefused);
         assert!(board.last(ProbeId(1)).is_none(), "what is withdrawn is not told any more");
-        // Without a policy: this machine itself.
+        // Without a policy: nothing.
         std::fs::remove_file(&policy).unwrap();
         list.send(ProbeList { probes: vec![tcp(41, "localhost", allowed), tcp(42, "10.0.0.1", 1)] }).unwrap();
-        assert_eq!(until(&board, 41).await.reason, Reason::Answered);
+        assert_eq!(until(&board, 41).await.reason, Reason::PolicyRefused);
         assert_eq!(until(&board, 42).await.reason, Reason::PolicyRefused);
         drop(list);
         running.await.unwrap();

@@ -243,10 +243,10 @@ pub(super) fn told_by(cause: &Finding, rule: &Finding) -> bool {
         label == cause.entity
             || !of_mount && (label.is_empty() || cause.evidence.iter().any(|row| row.label == label))
     };
-    // What fires for two file systems is told only when both are.
-    !rule.evidence.is_empty()
-        && rule
-            .evidence
+    // The last row is about the rule itself. What fires for two file systems is told only when both are.
+    let Some((_, read)) = rule.evidence.split_last() else { return false };
+    !read.is_empty()
+        && read
             .iter()
             .all(|row| about(&row.label) && families.iter().any(|family| row.metric.starts_with(family)))
 }
