@@ -122,7 +122,7 @@ impl Expression {
             Function::Delta if leaf.is_counter() => sum(&mut grown()).0 * leaf.growth_unit(),
             Function::Delta => {
                 let first = known().next().map_or(0.0, |(_, value)| value);
-                known().last().map_or(0.0, |(_, value)| value) - first
+                known().next_back().map_or(0.0, |(_, value)| value) - first
             }
             Function::Absent => return unknown,
         };

@@ -182,7 +182,7 @@ impl World {
     }
 
     async fn open(&self) -> Vec<Incident> {
-        incidents::open(&mut *self.fixture.ctx.db.reader().await.unwrap()).await.unwrap()
+        incidents::open(&mut self.fixture.ctx.db.reader().await.unwrap()).await.unwrap()
     }
 
     /// Shows all incidents to the model until nothing is asked any more.
