@@ -89,10 +89,16 @@ impl Sender {
         let mut columns: Vec<(Column, i64)> =
             self.seen.schema.columns.iter().cloned().zip(self.seen.tick.values.iter().copied()).collect();
         for (column, value) in &mut columns {
-            let left = column.metric == metric::FS_FREE || column.metric == metric::FS_AVAILABLE;
-            if left && column.label == self.full && trouble > 0 {
-                *value = 1 << 20;
-            }
+            // The folders are on this machine's own disk, however full that is.
+            let full = column.label == self.full && trouble > 0;
+            *value = match column.metric {
+                metric::FS_TOTAL => 1 << 40,
+                metric::FS_FREE | metric::FS_AVAILABLE if full => 1 << 20,
+                metric::FS_FREE | metric::FS_AVAILABLE => 1 << 39,
+                metric::FS_INODES_TOTAL => 1 << 20,
+                metric::FS_INODES_FREE => 1 << 19,
+                _ => *value,
+            };
         }
         let scalars: [(MetricId, i64); 7] = [
             (metric::CPU_CORES, 2),
