@@ -72,6 +72,9 @@ pub(super) fn deny(setting: &Setting) -> Result<Vec<Case>> {
     ["bans", "licenses", "sources"].into_iter().map(check).collect()
 }
 
+/// Why a test is ignored that no other reason skips.
+const MEASURES: &str = "it measures and proves nothing by itself; docs/analysis.md has its command";
+
 /// Unit, property and integration tests.
 pub(super) fn workspace(setting: &Setting) -> Result<Vec<Case>> {
     if let Some(reason) = build(setting)? {
@@ -92,7 +95,9 @@ pub(super) fn workspace(setting: &Setting) -> Result<Vec<Case>> {
             HOSTS,
         ]);
     }
-    run_and_parse("workspace", &mut command, Some(HOSTS))
+    let mut cases = run_and_parse("workspace", &mut command, Some(HOSTS))?;
+    cases.iter_mut().for_each(|case| case.explain(MEASURES));
+    Ok(cases)
 }
 
 /// Stories on booted hosts, as root.
@@ -115,6 +120,7 @@ pub(super) fn hosts(setting: &Setting) -> Result<Vec<Case>> {
     if install::privilege().is_none() {
         cases.iter_mut().for_each(|case| case.explain("test hosts need root: run `sudo cargo xtask test`"));
     }
+    cases.iter_mut().for_each(|case| case.explain(MEASURES));
     Ok(cases)
 }
 

@@ -80,7 +80,7 @@ impl RuleRow {
                 td.wr data-k="Where" { (self.place) }
                 td data-k="State" { @if written.enabled { (chip(State::Ok, "on")) } @else { (chip(State::Off, "off")) } }
                 @if may {
-                    td { div.acts {
+                    td { div class="row-x nowrap" {
                         (widgets::post(ctx, &format!("{PATH}/{}/switch", rule.id), "", html! {
                             (widgets::hidden("enabled", if written.enabled { "off" } else { "on" }))
                             button class="btn s" aria-label={ (if written.enabled { "Switch off " } else { "Switch on " }) (written.name) } {

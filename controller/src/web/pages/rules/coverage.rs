@@ -18,7 +18,7 @@ use crate::web::pages::shared::HostRef;
 use crate::web::state::AppState;
 use crate::web::widgets::query::Query;
 use crate::web::widgets::state::{Size, State, shape_named};
-use crate::web::widgets::{card, icons, list, note, page_head};
+use crate::web::widgets::{card, format, icons, list, note, page_head};
 
 /// Hosts of one part of the table.
 const ROWS: usize = 25;
@@ -76,7 +76,7 @@ pub fn page(ctx: &Ctx, view: &CoverageView) -> Page {
         }
     } };
     let paging = list::Paging {
-        shown: format!("{} hosts", view.rows.len()),
+        shown: format::counted(view.rows.len() as u64, "host", "hosts"),
         newer: query.get("after").map(|_| query.without_key("after").href(HERE)),
         older: view.next.map(|after| query.set("after", &after.to_string()).href(HERE)),
     };

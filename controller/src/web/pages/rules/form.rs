@@ -268,7 +268,7 @@ impl FormView {
                     error: Wrong::at(self.wrong.as_ref(), place::FIELD) }.draw())
                 (self.field("labels", "Labels of its incidents", &self.sent.labels, Some("For example team=web, service=shop."), true))
                 (self.choice("enabled", "State", &[("on", "On"), ("off", "Off")], &self.sent.enabled))
-                div.acts {
+                div class="row-x wrap" {
                     @if !self.builtin { button class="btn pri" name="act" value="save" { "Save the rule" } }
                     button class="btn" name="act" value="preview" { "Try it on the past" }
                 }
