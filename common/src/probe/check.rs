@@ -168,7 +168,8 @@ impl Check {
         }
     }
 
-    /// What it asks, for people: `db-1:5432`.
+    /// What it asks, for people: `db-1:5432`. Of an address the part behind `?` is left out: it may hold a secret,
+    /// and this text goes to incidents and records.
     #[must_use]
     pub fn target(&self) -> String {
         let at = |host: &str, port: u16| {
@@ -177,7 +178,7 @@ impl Check {
         match self {
             Self::Ping { address, .. } => address.clone(),
             Self::Tcp { host, port } | Self::Tls { host, port, .. } => at(host, *port),
-            Self::Http { url, .. } => url.clone(),
+            Self::Http { url, .. } => url.split(['?', '#']).next().unwrap_or_default().to_owned(),
             Self::Dns { name, record, .. } => format!("{name} {}", record.word()),
         }
     }

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use sysop_common::finding::Finding;
 use sysop_common::ids::HostId;
-use sysop_common::probe::{Outcome, ProbeId, ProbeState};
+use sysop_common::probe::{Outcome, ProbeId, ProbeState, Reason};
 use sysop_common::time::{HOUR_MS, SECOND_MS, UnixMs};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -209,7 +209,7 @@ impl Prober {
     }
 
     fn start_due(&mut self, now: UnixMs) {
-        let due: Vec<(Probe, i64)> = self
+        let mut due: Vec<(Probe, i64)> = self
             .mine()
             .filter(|probe| !self.busy.contains(&probe.id))
             .filter_map(|probe| {
@@ -218,6 +218,8 @@ impl Prober {
                 Some((probe.clone(), judge::due(probe, last, now)?))
             })
             .collect();
+        // Who waits longest comes first: probes that hang must not keep the others from their turn.
+        due.sort_by_key(|(_, slot)| *slot);
         for (probe, slot) in due {
             if self.tries.len() >= AT_ONCE {
                 return;
@@ -226,8 +228,11 @@ impl Prober {
             self.started.insert(probe.id, slot);
             let engine = self.ctx.desk.engine.clone();
             self.tries.spawn(async move {
-                let outcome = engine.ask(&probe.settings.check, probe.settings.timeout_ms).await;
-                Done { probe: probe.id, slot, outcome, asked: probe.updated_at }
+                let (id, asked) = (probe.id, probe.updated_at);
+                let ask = async move { engine.ask(&probe.settings.check, probe.settings.timeout_ms).await };
+                // A fault of ours ends this try, not the probe.
+                let outcome = tokio::spawn(ask).await.unwrap_or_else(|_| Outcome::of(Reason::LocalFault));
+                Done { probe: id, slot, outcome, asked }
             });
         }
     }

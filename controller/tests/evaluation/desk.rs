@@ -16,7 +16,7 @@ use sysop_controller::decide::policy::{Inputs, waits};
 use sysop_controller::decide::risk::{Circumstances, assess};
 use sysop_controller::store::incidents::Incident;
 
-use crate::host::Host;
+use super::host::Host;
 
 /// How long an operator takes, and an order until its effect is looked at.
 const APPROVES_MS: i64 = MINUTE_MS;
@@ -69,7 +69,7 @@ impl Desk {
             .filter(|run| run.past.state == RunState::Verified)
             .map(|run| (run.incident, run.past.updated_at))
             .collect();
-        let stand = Stand { host: Some(crate::world::HOST), now, looked, observes, repaired: &repaired };
+        let stand = Stand { host: Some(super::world::HOST), now, looked, observes, repaired: &repaired };
         let mut opened = Vec::new();
         for change in reconcile(groups, &self.known, &stand) {
             let mut incident = change.incident().clone();

@@ -76,10 +76,8 @@ fn a_sample_of_troubles_is_told_rightly_and_nothing_harmful_is_done() {
     assert!(score.top1.share() >= 0.8, "{told:#?}");
 }
 
-/// The whole of it: `cargo xtask bench analysis` runs this with numbers of its own.
-#[test]
-#[ignore = "cargo xtask bench analysis runs it"]
-fn the_whole_bench() {
+/// The whole of it: `cargo xtask bench analysis` runs this with numbers of its own, by `benches/analysis`.
+pub fn main() {
     let engine = Engine::new();
     let mut warm = Warm::new();
     let only = std::env::var("SYSOP_BENCH_ONLY").unwrap_or_default();

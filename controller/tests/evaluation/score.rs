@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::trial::{Outcome, Soak};
+use super::trial::{Outcome, Soak};
 
 /// So many of so many.
 #[derive(Debug, Clone, Copy, Default)]

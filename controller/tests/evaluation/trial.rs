@@ -11,11 +11,11 @@ use sysop_controller::analyse::rules::silence::{self, Beat};
 use sysop_controller::store::incidents::Incident;
 use sysop_controller::store::samples::Latest;
 
-use crate::cases::{Case, Hand, Plot, Root, benign};
-use crate::desk::{Desk, act};
-use crate::noise::Noise;
-use crate::truth;
-use crate::world::World;
+use super::cases::{Case, Hand, Plot, Root, benign};
+use super::desk::{Desk, act};
+use super::noise::Noise;
+use super::truth;
+use super::world::World;
 
 /// Seconds between two samples.
 pub const STEP: f64 = 10.0;
@@ -82,7 +82,7 @@ struct Stage<'a> {
     engine: &'a Engine,
     world: World,
     desk: Desk,
-    plain: crate::plain::Plain,
+    plain: super::plain::Plain,
     whole_at: UnixMs,
     times_us: Vec<f32>,
 }
@@ -117,7 +117,7 @@ impl Stage<'_> {
 
     fn silent(&mut self, last: UnixMs, now: UnixMs) -> Vec<Incident> {
         let beat = Beat {
-            host: crate::world::HOST,
+            host: super::world::HOST,
             last,
             interval_ms: (STEP * 1_000.0) as i64,
             jitter_ms: 20,
@@ -146,7 +146,7 @@ pub fn run(case: &Case, warm: &World, seed: u64, engine: &Engine) -> Outcome {
     let mut others = if overlaid { benign::overlay(&mut noise, &mut world.host) } else { Vec::new() };
     let lead = lead(&mut noise);
     let starts: Vec<f64> = others.iter().map(|_| lead - noise.between(0.0, 600.0)).collect();
-    let plain = crate::plain::Plain::default();
+    let plain = super::plain::Plain::default();
     let mut stage =
         Stage { engine, world, desk: Desk::default(), plain, whole_at: UnixMs(0), times_us: Vec::new() };
     let mut out = Outcome {
@@ -306,7 +306,7 @@ pub fn soak(warm: &World, days: f64, seed: u64, engine: &Engine) -> Soak {
     let mut noise = Noise::new(seed);
     let mut world = warm.clone();
     world.host.noise = Noise::new(seed ^ 0xabcd);
-    let plain = crate::plain::Plain::default();
+    let plain = super::plain::Plain::default();
     let mut stage =
         Stage { engine, world, desk: Desk::default(), plain, whole_at: UnixMs(0), times_us: Vec::new() };
     let mut out = Soak { kind: warm.kind.to_owned(), days, ..Soak::default() };

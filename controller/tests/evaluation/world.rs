@@ -12,8 +12,8 @@ use sysop_controller::analyse::window::Window;
 use sysop_controller::store::samples::{RECENT_MS, Stored};
 use uuid::Uuid;
 
-use crate::host::{Extra, GIB, Host, MIB, Mount, Work};
-use crate::noise::Noise;
+use super::host::{Extra, GIB, Host, MIB, Mount, Work};
+use super::noise::Noise;
 
 /// Monday 2027-01-04, 00:00 UTC.
 const MONDAY: UnixMs = UnixMs(1_799_020_800_000);
@@ -206,7 +206,7 @@ impl World {
     }
 
     /// Lets time pass under what `hands` do, and takes a sample.
-    pub fn pass(&mut self, dt: f64, hands: &mut [(&mut crate::cases::Hand, f64)]) {
+    pub fn pass(&mut self, dt: f64, hands: &mut [(&mut super::cases::Hand, f64)]) {
         self.host.clear();
         routine(&mut self.host, self.kind, &mut self.jobs);
         for (hand, since) in hands {

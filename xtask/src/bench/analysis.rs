@@ -1,5 +1,5 @@
-//! `cargo xtask bench analysis`: the analyser held against simulated hosts, by the program of tests that has
-//! them, built with optimisation.
+//! `cargo xtask bench analysis`: the analyser held against simulated hosts, by what the test `evaluation` has a
+//! sample of, built with optimisation.
 
 use std::path::Path;
 use std::process::Command;
@@ -23,8 +23,8 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<Report> {
     std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let cases = dir.join("analysis-cases.json");
     let mut command = Command::new("cargo");
-    command.current_dir(root).args(["test", "--package", "sysop-controller", "--test", "evaluation", "--"]);
-    command.args(["--ignored", "--exact", "the_whole_bench", "--nocapture"]);
+    command.current_dir(root).args(["bench", "--profile", "dev", "--package", "sysop-controller"]);
+    command.args(["--bench", "analysis"]);
     command.env("CARGO_PROFILE_DEV_OPT_LEVEL", "2").env("SYSOP_BENCH_OUT", &cases);
     for (_, variable, usual) in OPTIONS {
         command.env(variable, usual);

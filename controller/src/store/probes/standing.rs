@@ -290,15 +290,17 @@ pub async fn sweep(conn: &mut Conn, now: UnixMs) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Forgets how a probe stands by a runner that runs it no more.
+/// Forgets how a probe stood and stands by a runner that runs it no more.
 ///
 /// # Errors
 /// Only the store's.
 pub async fn forget(conn: &mut Conn, probe: ProbeId, runner: Option<HostId>) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM probe_states WHERE probe = ? AND runner = ?")
-        .bind(i64::from(probe.0))
-        .bind(key(runner))
-        .execute(conn)
-        .await?;
+    for table in [
+        "DELETE FROM probe_states WHERE probe = ? AND runner = ?",
+        "DELETE FROM probe_results WHERE probe = ? AND runner = ?",
+        "DELETE FROM probe_buckets WHERE probe = ? AND runner = ?",
+    ] {
+        sqlx::query(table).bind(i64::from(probe.0)).bind(key(runner)).execute(&mut *conn).await?;
+    }
     Ok(())
 }

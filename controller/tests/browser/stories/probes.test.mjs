@@ -1,29 +1,13 @@
 // A probe's life: added with a try before, up while somebody listens, down and an incident when nobody does.
 import assert from "node:assert/strict";
 import { createServer } from "node:net";
+import { signIn } from "../harness/account.mjs";
 import { looks, suite } from "../harness/suite.mjs";
 
-const NAME = "ann";
-const PASSWORD = "a long enough pass phrase";
 // The shortest interval is 10 s, and a loaded machine may need its time.
 const LONG = { timeout: 60_000 };
 
 const { story } = suite();
-
-async function signIn({ page, visit, controller }) {
-  await visit("/login");
-  if (new URL(page.url()).pathname === "/setup") {
-    const [, code] = await controller.match(/Setup code (\S+)/);
-    await page.fill("[name=code]", code);
-    await page.fill("[name=username]", NAME);
-    for (const field of await page.locator("input[type=password]").all()) await field.fill(PASSWORD);
-  } else {
-    await page.fill("[name=username]", NAME);
-    await page.fill("[name=password]", PASSWORD);
-  }
-  await page.click("form button");
-  await page.waitForURL((url) => url.pathname === "/");
-}
 
 async function listen() {
   const server = createServer((socket) => socket.destroy());

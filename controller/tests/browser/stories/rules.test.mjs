@@ -1,28 +1,12 @@
 // A rule's life: made from a row of the host's page, seen in the table of coverage, explained, tried on the past.
 import assert from "node:assert/strict";
+import { signIn } from "../harness/account.mjs";
 import { looks, suite } from "../harness/suite.mjs";
 
-const NAME = "ann";
-const PASSWORD = "a long enough pass phrase";
 // The first samples, the first look and a loaded machine may need their time.
 const LONG = { timeout: 60_000 };
 
 const { story } = suite();
-
-async function signIn({ page, visit, controller }) {
-  await visit("/login");
-  if (new URL(page.url()).pathname === "/setup") {
-    const [, code] = await controller.match(/Setup code (\S+)/);
-    await page.fill("[name=code]", code);
-    await page.fill("[name=username]", NAME);
-    for (const field of await page.locator("input[type=password]").all()) await field.fill(PASSWORD);
-  } else {
-    await page.fill("[name=username]", NAME);
-    await page.fill("[name=password]", PASSWORD);
-  }
-  await page.click("form button");
-  await page.waitForURL((url) => url.pathname === "/");
-}
 
 story("ten rules are on from the first minute, and each cell of the coverage says why", async (given) => {
   const { page, visit, look } = given;

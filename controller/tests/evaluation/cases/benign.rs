@@ -2,9 +2,9 @@
 
 use sysop_common::metric as m;
 
+use super::super::host::{GIB, Host, MIB};
+use super::super::noise::Noise;
 use super::{Case, Hand, Plot, harmless, ordinary, outside, pick};
-use crate::host::{GIB, Host, MIB};
-use crate::noise::Noise;
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
@@ -166,7 +166,7 @@ fn grow_root(host: &mut Host, bytes: f64) {
 }
 
 fn copy(noise: &mut Noise, host: &mut Host) -> Plot {
-    host.mounts.push(crate::host::Mount {
+    host.mounts.push(super::super::host::Mount {
         path: "/data",
         total: 100.0 * GIB,
         used: 40.0 * GIB,

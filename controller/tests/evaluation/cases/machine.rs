@@ -2,9 +2,9 @@
 
 use sysop_common::finding::Category as C;
 
+use super::super::host::{Host, MIB, Mount};
+use super::super::noise::Noise;
 use super::{Case, Do, Plot, Root, fault, pick, plot, restart_or_stop};
-use crate::host::{Host, MIB, Mount};
-use crate::noise::Noise;
 
 pub(super) fn cases() -> Vec<Case> {
     vec![

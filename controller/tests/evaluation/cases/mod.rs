@@ -10,8 +10,8 @@ mod unseen;
 use sysop_common::action::Action;
 use sysop_common::finding::Category;
 
-use crate::host::Host;
-use crate::noise::Noise;
+use super::host::Host;
+use super::noise::Noise;
 
 /// Changes a host's wishes and state for one stretch: seconds since it began, and its length.
 pub type Hand = Box<dyn FnMut(&mut Host, f64, f64)>;

@@ -2,9 +2,9 @@
 
 use sysop_common::finding::Category as C;
 
+use super::super::host::{Host, MIB};
+use super::super::noise::Noise;
 use super::{Case, Do, Plot, Root, fault, pick, plot, restart_or_stop};
-use crate::host::{Host, MIB};
-use crate::noise::Noise;
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
@@ -115,7 +115,7 @@ fn thrash(noise: &mut Noise, host: &mut Host) -> Plot {
             .filter(|(n, w)| *n != at && w.runs())
             .map(|(_, w)| w.now + w.grown)
             .sum();
-        let room = host.memory * 0.94 - 0.25 * crate::host::GIB;
+        let room = host.memory * 0.94 - 0.25 * super::super::host::GIB;
         let wanted = (room * over - others - host.works[at].now).max(0.0);
         host.works[at].grown = wanted * (t / 60.0).min(1.0);
     });

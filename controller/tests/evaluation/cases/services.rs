@@ -3,9 +3,9 @@
 use sysop_common::finding::Category as C;
 use sysop_common::metric as m;
 
+use super::super::host::{Host, MIB};
+use super::super::noise::Noise;
 use super::{Case, Do, Plot, Root, fault, pick, plot, restart_or_stop};
-use crate::host::{Host, MIB};
-use crate::noise::Noise;
 
 pub(super) fn cases() -> Vec<Case> {
     vec![

@@ -3,10 +3,10 @@
 use sysop_common::finding::Category as C;
 use sysop_common::metric as m;
 
+use super::super::host::{GIB, Host, MIB};
+use super::super::noise::Noise;
 use super::machine::small;
 use super::{Case, Do, Plot, Root, fault, harmless, ordinary, pick, plot, restart_or_stop};
-use crate::host::{GIB, Host, MIB};
-use crate::noise::Noise;
 
 pub(super) fn cases() -> Vec<Case> {
     let all = vec![

@@ -16,7 +16,7 @@ use sysop_common::sample::Active;
 use sysop_common::time::UnixMs;
 use sysop_controller::store::samples::NamedSchema;
 
-use crate::noise::Noise;
+use super::noise::Noise;
 
 pub const MIB: f64 = 1_048_576.0;
 pub const GIB: f64 = 1_073_741_824.0;

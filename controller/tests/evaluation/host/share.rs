@@ -2,8 +2,8 @@
 
 use sysop_common::time::{DAY_MS, HOUR_MS};
 
+use super::super::noise::poisson_above;
 use super::{GIB, Host, MIB};
-use crate::noise::poisson_above;
 
 /// What came of one stretch of time.
 #[derive(Debug, Clone, Default)]
